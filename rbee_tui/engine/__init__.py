@@ -1,0 +1,1 @@
+"""The in-process catalog engine: a library that knows no screen and no server."""

@@ -1,0 +1,156 @@
+"""The metadata.json structs: what a model, a worker and an offer are."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+AVAILABLE = "Available"
+DOWNLOADING = "Downloading"
+
+WorkerType = Literal["cpu", "cuda", "metal"]
+Role = Literal["weights", "projector", "config", "tokenizer", "other"]
+
+
+class Health(StrEnum):
+    """What the disk says of an artifact; derived at each reading, never stored."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """The metadata is there, its file is not."""
+    PARTIAL = "partial"
+    """Some of its files are there."""
+    DAMAGED = "damaged"
+    """A file is there with another size, or failed its hash."""
+    BROKEN = "broken"
+    """The metadata cannot be read."""
+    ARRIVING = "arriving"
+    """Incomplete, and changed within the last 10 s: somebody is copying it here."""
+
+
+def failed(error: str) -> dict[str, dict[str, str]]:
+    """The status of a download that ended with an error, in the specification's form."""
+    return {"Failed": {"error": error}}
+
+
+class ModelFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One file of a model; `path` is relative to the artifact's directory, with `/`."""
+
+    path: str
+    size_bytes: int
+    sha256: str | None = None
+    blob_id: str | None = None
+    """The git blob id, for small files that the Hub keeps in git itself."""
+    role: Role = "weights"
+    verified_at: str | None = None
+
+
+class Model(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A model: one or more files that are loaded together. The first six keys are the specification's."""
+
+    id: str
+    name: str
+    version: str
+    size_bytes: int
+    source_url: str
+    status: Any = AVAILABLE
+    """`"Available"`, `"Downloading"` or `{"Failed": {"error": ...}}`; anything else is shown as it is."""
+    repo: str | None = None
+    revision: str | None = None
+    """The commit that the files come from."""
+    files: list[ModelFile] = []
+    format: str | None = None
+    architecture: str | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    """The longest context, in tokens, that the model was trained for."""
+    verified_at: str | None = None
+    license: str | None = None
+
+
+class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An installed runtime that can serve a model. The first seven keys are the specification's."""
+
+    id: str
+    name: str
+    version: str
+    binary_path: str
+    """Relative to the artifact's directory, or absolute for a registered system binary."""
+    worker_type: str
+    capabilities: list[str] = []
+    status: Any = AVAILABLE
+    runtime: str | None = None
+    """The profile that knows how to start it: `xllamacpp`, `llama-server`, `llama-cpp-python`."""
+    platforms: list[str] = []
+    """As `linux-x86_64`, `macos-arm64`."""
+    devices: list[str] = []
+    """What the runtime itself listed right after the install."""
+    python: str | None = None
+    """The interpreter that its launcher runs under."""
+    sha256: str | None = None
+    signed_by: str | None = None
+
+
+ArtifactT = TypeVar("ArtifactT", Model, Worker)
+
+
+class Entry(msgspec.Struct, Generic[ArtifactT], kw_only=True):
+    """A line of a catalog: the artifact as stored, and what the disk says of it."""
+
+    id: str
+    artifact: ArtifactT | None
+    """None when the metadata cannot be read."""
+    health: Health
+    reason: str = ""
+    """Why the health is not `ok`, in one sentence."""
+    created_at: str | None = None
+    updated_at: str | None = None
+    directory: str = ""
+    """The directory's absolute path."""
+
+
+class Requirement(msgspec.Struct, kw_only=True, frozen=True):
+    """A package of a recipe, pinned with the hashes of the wheels that may be installed."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    """As `sha256:<hex>`."""
+
+
+class Offer(msgspec.Struct, kw_only=True, frozen=True):
+    """A worker that may be installed."""
+
+    id: str
+    name: str
+    version: str
+    worker_type: WorkerType
+    runtime: str
+    platforms: tuple[str, ...]
+    capabilities: tuple[str, ...] = ("text-generation",)
+    description: str = ""
+    license: str = ""
+    size_bytes: int = 0
+    """What it takes on disk, unpacked."""
+    cpu_features: tuple[str, ...] = ()
+    """Features, as in /proc/cpuinfo, without which the runtime dies of SIGILL."""
+    requirements: tuple[Requirement, ...] = ()
+    index_url: str | None = None
+    """A package index besides the user's own; None for the user's own."""
+
+
+def this_platform() -> str:
+    """This machine in the form of `Offer.platforms`."""
+    import platform  # noqa: PLC0415 - 5 ms that a listing does not pay
+
+    system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
+    return f"{system}-{machine}"
+
+
+def resolve_binary(worker: Worker, directory: Path) -> Path:
+    """The absolute path of a worker's binary."""
+    return directory / worker.binary_path
