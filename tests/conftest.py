@@ -1,0 +1,35 @@
+"""What every room's tests share: a root of their own, and asyncio."""
+
+from pathlib import Path
+
+import pytest
+from rbee_tui.engine.paths import Root
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The engine is asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the developer's own root, token, proxies or Hub."""
+    for name in (
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "NO_COLOR",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RBEE_HOME", str(tmp_path / "rbee"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """A prepared, empty cache root."""
+    return Root(tmp_path / "rbee").prepare()
