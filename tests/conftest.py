@@ -6,6 +6,11 @@ import pytest
 from rbee_tui.engine.paths import Root
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rounds N` sizes the campaigns of faults; each has a small number of its own without it."""
+    parser.addoption("--rounds", type=int, default=None, help="rounds of each campaign of faults")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """The engine is asyncio."""
