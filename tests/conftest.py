@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from rbee_tui.engine.paths import Root
 
 

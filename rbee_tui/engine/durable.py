@@ -117,6 +117,12 @@ class Lock:
             if self._handle != handle:
                 os.close(handle)
 
+    def probe(self) -> bool:
+        """Whether the lock could be had now; takes it for a moment and gives it back."""
+        free = self.try_acquire()
+        self.release()
+        return free
+
     def acquire(self, wait: float = 0.0) -> Self:
         """Take the lock, waiting up to `wait` seconds; raises BusyError that names the holder."""
         until = time.monotonic() + wait
