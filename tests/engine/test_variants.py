@@ -218,7 +218,8 @@ class TestMemory:
         selection = choose(reading, OFFERS, needed_bytes=12 * GIB)
         assert selection.variant == "cpu"
         assert verdict(selection, "llm-worker-cuda").reason == (
-            "the model needs 12.0 GiB and 1.0 GiB are kept free on each GPU: GPU0 has 9.0 GiB free of 24.0 GiB"
+            "the model needs 12.0 GiB and 1.0 GiB are kept free on each GPU: "
+            "GPU0 has 9.0 GiB free of 24.0 GiB"
         )
 
     @pytest.mark.parametrize(("needed", "variant"), [(69 * GIB, "cuda"), (69 * GIB + 1, "cpu")])
@@ -338,7 +339,7 @@ class TestAlways:
     def test_there_is_a_verdict_for_each_and_at_most_one_is_taken(
         self, reading: Reading, listed: list[Candidate], needed: int | None
     ) -> None:
-        """Every input has an answer: as many verdicts as candidates, each with a reason, and one choice at most."""
+        """As many verdicts as candidates, each with a reason, and one choice at most."""
         selection = choose(reading, listed, needed_bytes=needed)
         taken = [each for each in selection.verdicts if each.taken]
         assert len(selection.verdicts) == len(listed)

@@ -1,4 +1,4 @@
-"""What control groups leave of the machine, read from trees as the kernel writes them, and from a real group."""
+"""Control groups, read from trees as the kernel writes them, and from a real group."""
 
 import os
 import sys
@@ -21,12 +21,13 @@ NOTHING = Limits()
 def legacy(
     paths: Mapping[str, str], files: Mapping[str, str], tops: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The files of a machine with version 1: each hierarchy's path of this process, and what is mounted of it."""
+    """The files of a machine with version 1: this process's path in each hierarchy, and what is mounted."""
     membership = "".join(
         f"{number}:{names}:{path}\n" for number, (names, path) in enumerate(paths.items(), 1)
     )
     mounts = "".join(
-        f"{number} 31 0:{number} {(tops or {}).get(names, '/')} /sys/fs/cgroup/{names} rw - cgroup cgroup rw,{names}\n"
+        f"{number} 31 0:{number} {(tops or {}).get(names, '/')} /sys/fs/cgroup/{names} rw"
+        f" - cgroup cgroup rw,{names}\n"
         for number, names in enumerate(paths, 32)
     )
     return {
@@ -79,8 +80,8 @@ class TestVersionTwo:
             {
                 "app/memory.max": f"{4 * GIB}\n",
                 "app/memory.current": f"{4 * GIB}\n",
-                "app/memory.stat": f"anon {GIB}\nfile {3 * GIB}\ninactive_file {2 * GIB}\nactive_file {GIB // 2}\n"
-                f"shmem {GIB // 4}\nslab_reclaimable {GIB // 4}\n",
+                "app/memory.stat": f"anon {GIB}\nfile {3 * GIB}\ninactive_file {2 * GIB}\n"
+                f"active_file {GIB // 2}\nshmem {GIB // 4}\nslab_reclaimable {GIB // 4}\n",
             },
         )
         assert limits(write_tree(tmp_path, tree)).memory_left == 2 * GIB + GIB // 2 + GIB // 4
@@ -105,7 +106,7 @@ class TestVersionTwo:
         assert (found.memory, found.quota) == (GIB, 2.0)
 
     def test_a_mount_of_a_part_is_followed_from_that_part(self, tmp_path: Path) -> None:
-        """Where only /docker/abc is mounted, the group /docker/abc/app lies in app beneath the mount point."""
+        """Where only /docker/abc is mounted, /docker/abc/app lies in app beneath the mount point."""
         tree = unified("/docker/abc/app", {"app/memory.max": f"{GIB}\n"}, top="/docker/abc")
         assert limits(write_tree(tmp_path, tree)).memory == GIB
 
@@ -124,7 +125,7 @@ class TestVersionOne:
             {
                 "memory/a/memory.limit_in_bytes": f"{2 * GIB}\n",
                 "memory/a/memory.usage_in_bytes": f"{GIB}\n",
-                "memory/a/memory.stat": f"inactive_file 5\ntotal_inactive_file {GIB // 2}\ntotal_active_file 0\n",
+                "memory/a/memory.stat": f"inactive_file 5\ntotal_inactive_file {GIB // 2}\n",
                 "cpu,cpuacct/b/cpu.cfs_quota_us": "250000\n",
                 "cpu,cpuacct/b/cpu.cfs_period_us": "100000\n",
                 "cpuset/c/cpuset.effective_cpus": "0-1\n",
@@ -193,7 +194,7 @@ class TestMutants:
     def test_reading_only_the_own_group_misses_the_parents(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A reader that looks at the own group alone believes the child: the check of ancestors would see that."""
+        """A reader of the own group alone believes the child: the check of ancestors would see that."""
         tree = unified("/pod/app", {"pod/memory.max": f"{GIB}\n", "pod/app/memory.max": f"{8 * GIB}\n"})
         line = cgroup._line
         monkeypatch.setattr(cgroup, "_line", lambda base, parts: list(line(base, parts))[-1:])

@@ -15,7 +15,7 @@ from tests.engine.hardware.support import run_python, unified, write_tree
 
 X86 = """processor\t: 0
 model name\t: AMD EPYC 9654 96-Core Processor
-flags\t\t: fpu avx2 fma f16c avx2
+flags\t\t: avx2 fma f16c avx2
 
 processor\t: 1
 model name\t: another
@@ -64,7 +64,7 @@ class TestProcessor:
     def test_percent_is_what_was_not_idle(
         self, before: Ticks | None, after: Ticks, busy: float | None
     ) -> None:
-        """Between two readings; too short a time tells nothing, and counters that run back cannot leave 0 to 100."""
+        """Too short a time tells nothing, and counters that run back cannot leave 0 to 100."""
         assert host.percent(before, after) == busy
 
 
@@ -100,7 +100,7 @@ class TestMetal:
 
 class TestOtherGpus:
     def test_amd_and_intel_are_found_in_sysfs(self, tmp_path: Path) -> None:
-        """Cards in order with their memory where the driver tells it; connectors and NVIDIA's are left out."""
+        """Cards in order, with their memory where it is told; connectors and NVIDIA's are left out."""
         tree = write_tree(
             tmp_path,
             {
