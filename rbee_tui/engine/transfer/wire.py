@@ -1,0 +1,323 @@
+# ruff: noqa: TID251 - this is the one module that may import urllib3
+"""The only module that moves bulk bytes: requests for a range of a file, redirects by hand, through urllib3.
+
+The token goes to the configured origin only, and no message repeats an address: storages sign theirs.
+"""
+
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from http.client import HTTPException
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+    TimeoutError,  # noqa: A004 - the builtin one is its cousin, and is caught by name below
+)
+
+from rbee_tui import __version__
+from rbee_tui.engine.errors import HubError, NetworkError, UsageError
+from rbee_tui.engine.text import clean
+from rbee_tui.engine.transfer.answers import Answer, Asked, AskPlainly, Follow, Proceed, judge
+from rbee_tui.engine.transfer.attempt import Line
+from rbee_tui.engine.transfer.patience import Fault
+from rbee_tui.engine.transfer.source import Limits, Source
+from rbee_tui.engine.transfer.spans import Gap
+
+_PORTS = {"http": 80, "https": 443}
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: what a token belongs to."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin(url: str) -> Origin:
+    """The origin of an address; raises ValueError for one that cannot be used."""
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port
+    if parts.scheme not in _PORTS or not host or parts.username is not None:
+        raise ValueError(parts.scheme)
+    return Origin(parts.scheme, host.lower(), port or _PORTS[parts.scheme])
+
+
+class Body:
+    """The bytes of an answer; the first `skip` of them are there already."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, host: str, skip: int) -> None:
+        self.skip = skip
+        self._response = response
+        self._host = host
+
+    def read(self, count: int) -> bytes:
+        """What has arrived, at least one byte and at most `count`; empty at the end. Raises Fault."""
+        with _faults(self._host):
+            return self._response.read1(count, decode_content=False)
+
+    def close(self) -> None:
+        """Close the connection: the rest of the body is not wanted."""
+        self._response.close()
+
+
+class Wire:
+    """Requests for one file: remembers the storage's signed address and ETag from one request to the next."""
+
+    def __init__(self, source: Source, token: str | None, limits: Limits) -> None:
+        self._source = source
+        self._token = token
+        self._limits = limits
+        self._url = _resolve_url(source)
+        try:
+            self._hub = origin(self._url)
+        except ValueError:
+            raise UsageError(
+                f"{clean(source.endpoint)[:80]!r} is not the address of a Hub",
+                hint="set HF_ENDPOINT to its URL",
+            ) from None
+        self._storage: str | None = None
+        self._etag: str | None = None
+
+    def open(self, gap: Gap, line: Line) -> Body:
+        """Ask for a range of the file; raises Fault for what may pass, else the RbeeError that ends it."""
+        try:
+            return self._walk(gap, line)
+        except Fault as fault:
+            # A storage that refuses or answers nonsense may be replaced by asking the Hub again.
+            if fault.kind in ("expired", "answer"):
+                self._storage = self._etag = None
+            raise
+
+    def _walk(self, gap: Gap, line: Line) -> Body:
+        url, etag = self._storage or self._url, self._etag
+        left_hub = self._storage is not None
+        for _ in range(self._limits.redirects + 1):
+            here = origin(url)
+            left_hub = left_hub or here != self._hub
+            headers = self._headers(gap, etag, with_token=not left_hub)
+            response = self._request(url, here, headers, line)
+            verdict = judge(
+                _answer(response, here, at_hub=here == self._hub),
+                Asked(self._source, gap, "If-Range" in headers, "Authorization" in headers),
+            )
+            if isinstance(verdict, Proceed):
+                self._remember(url, response, left_hub=left_hub)
+                return Body(response, here.host, verdict.skip)
+            response.close()
+            if isinstance(verdict, Follow):
+                url = self._target(url, here, verdict.location)
+            elif isinstance(verdict, AskPlainly):
+                etag = None
+            else:
+                raise verdict
+        raise HubError(
+            f"{self._hub.host} redirects {self._source.label} in a circle",
+            hint="check HF_ENDPOINT and proxies, or try later",
+        )
+
+    def _remember(self, url: str, response: urllib3.BaseHTTPResponse, *, left_hub: bool) -> None:
+        self._storage = url if left_hub else None
+        etag = response.headers.get("etag", "")
+        self._etag = etag if _STRONG_ETAG.match(etag) else None
+
+    def _headers(self, gap: Gap, etag: str | None, *, with_token: bool) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"rbee/{__version__}"}
+        if gap != (0, self._source.size_bytes):
+            headers["Range"] = f"bytes={gap.start}-{gap.end - 1}"
+            if etag:
+                headers["If-Range"] = etag
+        if self._token and with_token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+    def _target(self, url: str, here: Origin, location: str) -> str:
+        try:
+            target = urljoin(url, location)
+            there = origin(target)
+        except ValueError:
+            raise HubError(
+                f"{here.host} redirects {self._source.label} to an address that cannot be used"
+            ) from None
+        if here.scheme == "https" and there.scheme == "http":
+            raise HubError(
+                f"{here.host} redirects {self._source.label} from https to http, which anybody may read",
+                hint="check HF_ENDPOINT and proxies",
+            )
+        return target
+
+    def _request(
+        self, url: str, here: Origin, headers: dict[str, str], line: Line
+    ) -> urllib3.BaseHTTPResponse:
+        timeout = urllib3.Timeout(connect=self._limits.connect, read=self._limits.stall)
+        manager = _manager(here)
+        _THIS_THREAD.line = line
+        with _faults(here.host):
+            return manager.request(
+                "GET",
+                url,
+                headers=headers,
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+
+
+def _resolve_url(source: Source) -> str:
+    repo, revision, path = quote(source.repo), quote(source.revision, safe=""), quote(source.path)
+    return f"{source.endpoint.rstrip('/')}/{repo}/resolve/{revision}/{path}"
+
+
+def _answer(response: urllib3.BaseHTTPResponse, here: Origin, *, at_hub: bool) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status, headers, here.host, at_hub, time.time())
+
+
+def _manager(here: Origin) -> urllib3.PoolManager:
+    """A fresh pool for one request, through the proxy that the environment names for its origin."""
+    context = _trust() if here.scheme == "https" else None
+    proxy = _proxy(here)
+    if proxy is None:
+        manager = urllib3.PoolManager(ssl_context=context)
+    else:
+        parts = urlsplit(proxy)
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        manager = urllib3.ProxyManager(
+            proxy,
+            proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
+            proxy_ssl_context=_trust() if parts.scheme == "https" else None,
+            ssl_context=context,
+        )
+    pools: dict[str, type[HTTPConnectionPool | HTTPSConnectionPool]] = {
+        "http": _HttpPool,
+        "https": _HttpsPool,
+    }
+    manager.pool_classes_by_scheme = pools
+    return manager
+
+
+def _proxy(here: Origin) -> str | None:
+    if urllib.request.proxy_bypass(f"{here.host}:{here.port}"):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(here.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = urlsplit(proxy).scheme
+    if scheme not in _PORTS:
+        raise UsageError(
+            f"the environment names a {clean(scheme)[:20]} proxy, which rbee cannot use",
+            hint="name an http:// or https:// proxy in HTTPS_PROXY, or the host in NO_PROXY",
+        )
+    return proxy
+
+
+_THIS_THREAD = threading.local()
+
+
+def _attach(connection: socket.socket) -> socket.socket:
+    line: Line = _THIS_THREAD.line
+    return line.attach(connection)
+
+
+class _Http(HTTPConnection):
+    """A connection that its line may cut, also while the headers are on the way."""
+
+    def _new_conn(self) -> socket.socket:
+        return _attach(super()._new_conn())
+
+
+class _Https(HTTPSConnection):
+    """The same under TLS: the line may cut it during the handshake too."""
+
+    def _new_conn(self) -> socket.socket:
+        return _attach(super()._new_conn())
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http  # pyright: ignore[reportAssignmentType] - urllib3's own class does not fit either
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https  # pyright: ignore[reportAssignmentType] - urllib3's own class does not fit either
+
+
+def _trust() -> ssl.SSLContext:
+    return _context(os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None)
+
+
+@cache
+def _context(bundle: str | None) -> ssl.SSLContext:
+    """Whom TLS trusts: the bundle that the environment names, the system's, else certifi's."""
+    if bundle:
+        try:
+            return ssl.create_default_context(cafile=bundle)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the certificates in {clean(bundle)}: {error.strerror or 'no certificates'}",
+                hint="check SSL_CERT_FILE and REQUESTS_CA_BUNDLE",
+            ) from None
+    paths = ssl.get_default_verify_paths()
+    context = ssl.create_default_context()
+    if not (paths.cafile or paths.capath):
+        # Interpreters that were built elsewhere look where this system has nothing.
+        import certifi  # noqa: PLC0415 - only where the system has no certificates
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+@contextmanager
+def _faults(host: str) -> Generator[None]:
+    """Turn what urllib3 raises into a fault. Its own texts hold signed addresses, so none is passed on."""
+    try:
+        yield
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
+        raise _fault(error, host) from None
+
+
+def _fault(error: BaseException, host: str) -> Fault | NetworkError:  # noqa: PLR0911 - one line per cause
+    if isinstance(error, ProxyError):
+        return Fault("network", "no connection through the proxy", hint="check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, NameResolutionError):
+        return Fault("network", f"no address for {host} was found", hint="check the network and the name")
+    if isinstance(error, ConnectTimeoutError):
+        return Fault("network", f"{host} does not answer")
+    if isinstance(error, NewConnectionError):
+        return Fault("network", f"no connection to {host}{_cause(error)}")
+    if isinstance(error, SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return NetworkError(
+                f"the certificate of {host} is not trusted",
+                hint="if a proxy here signs its own, name its certificate in SSL_CERT_FILE",
+            )
+        return Fault("network", f"the encrypted connection to {host} failed")
+    if isinstance(error, TimeoutError | OSError) and "timed out" in str(error):
+        return Fault("stall", f"{host} went silent")
+    return Fault("network", f"the connection to {host} broke off")
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__
+    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
