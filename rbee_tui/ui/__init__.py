@@ -1,0 +1,1 @@
+"""The screen: panes over the engine."""
