@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine.errors import RbeeError
@@ -73,6 +74,7 @@ class Attempt:
         self._result: Exception | None = None
         self._cut_because: Fault | None = None
         self._abandoned = False
+        self._stream: Stream | None = None
         self._touching = threading.Lock()
         threading.Thread(target=self._run, name="rbee-fetch", daemon=True).start()
 
@@ -95,6 +97,15 @@ class Attempt:
         self._line.cut()
         with self._touching:
             self._abandoned = True
+            # The journal may be on a full disk: why the transfer ends is known already.
+            with suppress(RbeeError):
+                self._leave()
+
+    def _leave(self) -> None:
+        """Let the journal know of the last bytes, once."""
+        stream, self._stream = self._stream, None
+        if stream:
+            self._sink.leave(stream)
 
     def _run(self) -> None:
         try:
@@ -118,7 +129,7 @@ class Attempt:
         with self._touching:
             if self._abandoned:
                 return
-            stream = self._sink.stream(self._gap.start)
+            stream = self._stream = self._sink.stream(self._gap.start)
         try:
             while stream.position < self._gap.end:
                 self._hold()
@@ -127,8 +138,7 @@ class Attempt:
                     return
         finally:
             with self._touching:
-                if not self._abandoned:
-                    self._sink.leave(stream)
+                self._leave()
 
     def _skip(self, body: "Body") -> None:
         """Read past what is there already: this server sends the file from its beginning only."""

@@ -14,6 +14,7 @@ from rbee_tui.engine.text import clean
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
 _READ = 1 << 20
+_POLL_SECONDS = 0.1
 
 
 class Hash(Protocol):
@@ -71,10 +72,10 @@ def file_matches(path: Path, source: Source, stop: threading.Event, progress: Pr
     follower = Follower(handle, path, source, progress)
     try:
         follower.advance(source.size_bytes)
-        while (found := follower.result(0.1)) is None:
-            if stop.is_set():
-                raise Stopped
-        return matches(found, source)
+        while not stop.is_set():
+            if (found := follower.result(_POLL_SECONDS)) is not None:
+                return matches(found, source)
+        raise Stopped
     finally:
         follower.close()
         os.close(handle)

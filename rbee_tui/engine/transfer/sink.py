@@ -60,6 +60,7 @@ class Sink:
         self._journal: Journal | None = None
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
+        self._sync_failed = False
         self._synced = 0
         self._synced_at = time.monotonic()
         self._kept_prefix = 0
@@ -82,12 +83,14 @@ class Sink:
 
     def begin(self) -> None:
         """Write the compacted journal of what is there, and let the hash follow it from the start."""
-        with durable.storage("sync", self.part):
-            sync_data(self.handle)
-        if self._journal:
-            self._journal.close()
-        header = plan.header(self._source, self.grid)
-        self._journal = Journal(journal_path(self.part), header, self.ordered(), self._pieces.values())
+        with self._syncing, self._lock:
+            with durable.storage("sync", self.part):
+                sync_data(self.handle)
+            if self._journal:
+                self._journal.close()
+            header = plan.header(self._source, self.grid)
+            self._journal = Journal(journal_path(self.part), header, self.ordered(), self._pieces.values())
+            self._synced, self._synced_at = self.received, time.monotonic()
         self._progress.kept = self._spans.total()
         self._progress.received = 0
         self._kept_prefix = self._spans.prefix()
@@ -200,19 +203,26 @@ class Sink:
     # Syncing, and holding back
 
     def checkpoint(self) -> None:
-        """Sync the data that is there, then say so in the journal; raises NoSpaceError or StorageError."""
+        """Sync the data that is there, then say so in the journal; raises NoSpaceError or StorageError.
+
+        After a sync that failed there is no other: it would succeed without the bytes that were lost.
+        """
         with self._syncing:
+            if self._sync_failed:
+                return
             with self._lock:
                 journal, received = self._journal, self.received
                 pieces = [s.piece() for s in self._streams if s.position > s.piece_start]
                 covers = journal.length if journal else 0
             if journal is None or received == self._synced:
                 return
+            self._sync_failed = True
             with durable.storage("sync", self.part):
                 sync_data(self.handle)
             with self._lock:
                 journal.append(Checkpoint(covers, pieces))
             journal.sync()
+            self._sync_failed = False
             self._synced, self._synced_at = received, time.monotonic()
 
     @property
@@ -237,9 +247,10 @@ class Sink:
     def close(self) -> None:
         """End the hash and close the journal; the part stays open."""
         self.follower.close()
-        if self._journal:
-            self._journal.close()
-            self._journal = None
+        with self._syncing, self._lock:
+            if self._journal:
+                self._journal.close()
+                self._journal = None
 
 
 class Checkpointer:

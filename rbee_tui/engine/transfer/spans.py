@@ -32,6 +32,8 @@ class Spans:
 
     def remove(self, start: int, end: int) -> None:
         """Take a range out; what was not there stays so."""
+        if start >= end:
+            return
         kept = [
             piece
             for left, right in zip(self._starts, self._ends, strict=True)

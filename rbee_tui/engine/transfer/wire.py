@@ -302,10 +302,10 @@ def _fault(error: BaseException, host: str) -> Fault | NetworkError:  # noqa: PL
         return Fault("network", "no connection through the proxy", hint="check HTTPS_PROXY and NO_PROXY")
     if isinstance(error, NameResolutionError):
         return Fault("network", f"no address for {host} was found", hint="check the network and the name")
-    if isinstance(error, ConnectTimeoutError):
-        return Fault("network", f"{host} does not answer")
     if isinstance(error, NewConnectionError):
         return Fault("network", f"no connection to {host}{_cause(error)}")
+    if isinstance(error, ConnectTimeoutError):
+        return Fault("network", f"{host} does not answer")
     if isinstance(error, SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return NetworkError(

@@ -1,0 +1,336 @@
+"""Hostile and tired servers: each ends with the right file or with a clear sentence, within its time."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.transfer import Fetched, hashing
+from tests.engine.transfer.server import (
+    TOKEN,
+    Act,
+    Behaviour,
+    Exchange,
+    Hub,
+    Place,
+    content,
+    running,
+    wait_until,
+)
+
+SECONDS = 12.0
+"""The longest that any of these may take with the tests' limits."""
+
+ALLOWED = {
+    "tmp/lock",
+    "tmp/model.part",
+    "tmp/model.part.journal",
+    "models/tiny/model.gguf",
+    "models/tiny/.model.gguf.blocks",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One behaviour: where it happens, and how a transfer ends when it happens once and when it stays."""
+
+    act: Act
+    at: str = "cdn"
+    once: str = "right"
+    always: str = "error"
+    cut_first: bool = False
+    """The first connection ends halfway, so that the behaviour meets a Range."""
+
+
+def _ranged(start: int, end: int, total: int) -> Act:
+    """A 206 whose Content-Range is off by the given amounts."""
+
+    def act(x: Exchange) -> None:
+        first, last = x.span or (0, len(x.server.data))
+        x.head(
+            206,
+            Content_Range=f"bytes {first + start}-{last - 1 + end}/{len(x.server.data) + total}",
+            Content_Length=last - first,
+        )
+        x.body(x.server.data[first:last])
+
+    return act
+
+
+def _served(change: Callable[[bytes], bytes], declared: int = 0) -> Act:
+    """The range or file that was asked for, changed; its length is declared with an offset."""
+
+    def act(x: Exchange) -> None:
+        total = len(x.server.data)
+        start, end = x.span or (0, total)
+        headers = {"Content_Range": f"bytes {start}-{end - 1}/{total}"} if x.span else {}
+        x.head(206 if x.span else 200, Content_Length=end - start + declared, **headers)
+        x.body(change(x.server.data[start:end]))
+
+    return act
+
+
+def _flipped(data: bytes) -> bytes:
+    at = random.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :]
+
+
+def _range_ignored(x: Exchange) -> None:
+    x.head(200, Content_Length=len(x.server.data))
+    x.body(x.server.data)
+
+
+def _other_file_under_200(x: Exchange) -> None:
+    x.head(200, Content_Length=len(x.server.data))
+    x.body(content(99, len(x.server.data)))
+
+
+def _new_etag(x: Exchange) -> None:
+    x.server.etag = f'"etag-{random.random()}"'
+    _served(lambda data: data[: len(data) // 2])(x)
+
+
+def _reset(x: Exchange) -> None:
+    _served(lambda data: data[: len(data) // 2])(x)
+    x.reset()
+
+
+def _reset_at_once(x: Exchange) -> None:
+    x.reset()
+
+
+def _stall_in_body(x: Exchange) -> None:
+    _served(lambda data: data[: len(data) // 2])(x)
+    x.stall()
+
+
+def _drip(x: Exchange, data: bytes) -> None:
+    for at in range(len(data)):
+        x.body(data[at : at + 1])
+        if x.server.closing.wait(0.02):
+            return
+
+
+def _drip_body(x: Exchange) -> None:
+    start, end = x.span or (0, len(x.server.data))
+    _served(lambda _: b"")(x)
+    _drip(x, x.server.data[start:end])
+
+
+def _drip_headers(x: Exchange) -> None:
+    _drip(x, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 5000)
+
+
+def _gzip(x: Exchange) -> None:
+    x.head(200, Content_Encoding="gzip", Content_Length=len(x.server.data))
+    x.body(x.server.data)
+
+
+def _chunked(data: bytes, *, end: bool = True) -> Act:
+    def act(x: Exchange) -> None:
+        start, stop = x.span or (0, len(x.server.data))
+        headers = {"Content_Range": f"bytes {start}-{stop - 1}/{len(x.server.data)}"} if x.span else {}
+        x.head(206 if x.span else 200, Transfer_Encoding="chunked", **headers)
+        body = x.server.data[start:stop] + data
+        for at in range(0, len(body), 50_000):
+            piece = body[at : at + 50_000]
+            x.body(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if end:
+            x.body(b"0\r\n\r\n")
+
+    return act
+
+
+def _to(url: Callable[[Exchange], str], **headers: object) -> Act:
+    return lambda x: x.head(302, Location=url(x), Content_Length=0, **headers)
+
+
+def _status(status: int, **headers: object) -> Act:
+    return lambda x: x.head(status, Content_Length=0, **headers)
+
+
+def _date(x: Exchange) -> None:
+    x.head(429, Retry_After=formatdate(time.time() + 1, usegmt=True), Content_Length=0)
+
+
+def _no_etag(x: Exchange) -> None:
+    _served(lambda data: data)(x)
+
+
+def _big_headers(x: Exchange) -> None:
+    x.sock.sendall(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 700) for n in range(95)))
+    x.sock.sendall(b"Content-Length: %d\r\n\r\n" % len(x.server.data))
+    x.body(x.server.data)
+
+
+def _endless_header(x: Exchange) -> None:
+    x.sock.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while not x.server.closing.is_set():
+        x.sock.sendall(b"z" * 65536)
+
+
+def _nonsense(x: Exchange) -> None:
+    x.sock.sendall(random.randbytes(500) + b"\r\n\r\n")
+
+
+BEHAVIOURS = {
+    "200 for a Range": Row(_range_ignored, always="right", cut_first=True),
+    "200 for a Range with other bytes": Row(_other_file_under_200, cut_first=True),
+    "206 with a wrong start": Row(_ranged(-7, 0, 0), cut_first=True),
+    "206 that overlaps": Row(_ranged(-100, 100, 0), cut_first=True),
+    "206 with another total": Row(_ranged(0, 0, 1), cut_first=True),
+    "206 with other bytes": Row(_served(lambda data: bytes(len(data))), cut_first=True),
+    "206 unasked": Row(_ranged(0, 0, 0)),
+    "one flipped bit": Row(_served(_flipped)),
+    "a new ETag midway": Row(_new_etag, always="either"),
+    "early FIN": Row(_served(lambda data: data[: len(data) // 2]), always="either"),
+    "FIN before any byte": Row(_served(lambda _: b"")),
+    "RST midway": Row(_reset, always="either"),
+    "RST at once": Row(_reset_at_once),
+    "RST at once, at the hub": Row(_reset_at_once, at="hub"),
+    "bytes after Content-Length": Row(_served(lambda data: data + b"extra" * 999), always="right"),
+    "a longer Content-Length": Row(_served(lambda data: data + b"e", declared=1), once="error"),
+    "a shorter Content-Length": Row(_served(lambda data: data[:-1], declared=-1), once="error"),
+    "stall for ever in the body": Row(_stall_in_body, always="either"),
+    "stall for ever before the headers": Row(Exchange.stall),
+    "stall for ever at the hub": Row(Exchange.stall, at="hub"),
+    "one byte now and then": Row(_drip_body),
+    "headers one byte now and then": Row(_drip_headers),
+    "headers one byte now and then, at the hub": Row(_drip_headers, at="hub"),
+    "gzip": Row(_gzip, once="error"),
+    "chunked without a length": Row(_chunked(b""), always="right"),
+    "chunked, and more than the file": Row(_chunked(b"more" * 5000), always="right"),
+    "chunked without an end": Row(_chunked(b"", end=False), always="right"),
+    "redirect to itself": Row(_to(lambda x: x.path), at="hub", once="right"),
+    "redirect circle": Row(_to(lambda x: x.server.url("hub") + x.path), at="cdn"),
+    "redirect to a foreign host": Row(
+        _to(lambda x: x.server.url("foreign") + "/blob"), at="hub", always="right"
+    ),
+    "redirect to a file": Row(_to(lambda _: "file:///etc/passwd"), at="hub", once="error"),
+    "redirect to nonsense": Row(_to(lambda _: "http://[::bad/"), at="hub", once="error"),
+    "redirect with a password": Row(_to(lambda _: "http://user:pw@127.0.0.1:9/"), at="hub", once="error"),
+    "redirect to nowhere": Row(_status(302), at="hub", once="error"),
+    "429 with seconds": Row(_status(429, Retry_After=1), at="hub"),
+    "429 with a date": Row(_date, at="hub"),
+    "429 with an absurd Retry-After": Row(_status(429, Retry_After=1_000_000_000), at="hub"),
+    "429 at the storage": Row(_status(429)),
+    "500": Row(_status(500), at="hub"),
+    "503 with Retry-After": Row(_status(503, Retry_After=3600)),
+    "expired signature midway": Row(_status(403), cut_first=True),
+    "gone from the storage midway": Row(_status(404), cut_first=True),
+    "416": Row(_status(416), cut_first=True),
+    "416 with another size": Row(_status(416, Content_Range="bytes */5"), cut_first=True, once="error"),
+    "a linked size unlike the listing's": Row(
+        _to(lambda x: x.server.url("cdn") + "/blob", X_Linked_Size=5), at="hub", once="error"
+    ),
+    "a linked hash that is a path": Row(
+        _to(lambda x: x.server.url("cdn") + "/blob", X_Linked_Etag='"../../x"'), at="hub", always="right"
+    ),
+    "no ETag": Row(_no_etag, always="right"),
+    "64 KiB of headers": Row(_big_headers, always="right"),
+    "a header without an end": Row(_endless_header),
+    "103 alone": Row(_status(103)),
+    "not HTTP at all": Row(_nonsense),
+    "not HTTP at all, at the hub": Row(_nonsense, at="hub"),
+}
+
+SEEDS = 2
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each behaviour once and for ever, with a few seeds; `--rounds` sets how many."""
+    if "seed" in metafunc.fixturenames:
+        rounds = metafunc.config.getoption("--rounds", default=None)
+        metafunc.parametrize("seed", range(rounds or SEEDS))
+
+
+def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, Hub, float]:
+    """One fetch against one behaviour; its result or its error, the server, the seconds."""
+    random.seed(seed)
+    with Hub(content(seed, 150_000 + seed)) as hub:
+        if row.cut_first:
+            _cut_halfway(hub, place)
+        hub.behaviour = Behaviour(row.act, at=row.at, times=1 if once else None)
+        began = time.monotonic()
+        try:
+            result: object = place.fetch(hub.source())
+        except RbeeError as error:
+            result = error
+        return result, hub, time.monotonic() - began
+
+
+def _cut_halfway(hub: Hub, place: Place) -> None:
+    hub.rate = 2_000_000
+    with running(hub, place) as (stop, progress, results):
+        wait_until(lambda: progress.received > len(hub.data) // 3 or bool(results))
+        stop.set()
+        wait_until(lambda: bool(results))
+    hub.rate = None
+
+
+def _verdict(place: Place, hub: Hub, result: object) -> str:
+    """`right`, `error`, or what must never be."""
+    if not place.files() <= ALLOWED:
+        return "a file outside its place"
+    if any(TOKEN in x.headers.get("authorization", "") for x in hub.requests if x.at != "hub"):
+        return "the token at a storage"
+    if isinstance(result, Fetched):
+        return "right" if place.target.read_bytes() == hub.data else "a wrong file"
+    assert isinstance(result, RbeeError)
+    if place.target.exists():
+        return "a file in spite of an error"
+    text = str(result)
+    leaky = TOKEN in text or "Signature" in text or "\n" in text or not text
+    return "an unfit text" if leaky else "error"
+
+
+class TestHostileServers:
+    """Whatever a server does: the right file or a sentence, in time, and not a byte elsewhere."""
+
+    @pytest.mark.parametrize("name", BEHAVIOURS)
+    def test_once(self, name: str, seed: int, place: Place) -> None:
+        """It happens once: what may pass is got over."""
+        row = BEHAVIOURS[name]
+        result, hub, seconds = _attack(row, place, seed, once=True)
+        assert _verdict(place, hub, result) == row.once, result
+        assert seconds < SECONDS
+
+    @pytest.mark.parametrize("name", BEHAVIOURS)
+    def test_for_ever(self, name: str, seed: int, place: Place) -> None:
+        """It happens every time: an end comes."""
+        row = BEHAVIOURS[name]
+        result, hub, seconds = _attack(row, place, seed, once=False)
+        found = _verdict(place, hub, result)
+        assert found in ({"right", "error"} if row.always == "either" else {row.always}), result
+        assert seconds < SECONDS
+
+    def test_refused_then_back(self, place: Place) -> None:
+        """The storage is away when the redirect leads there, and back a moment later."""
+        with Hub(content(5)) as gone:
+            dead = gone.url("cdn")
+        with Hub(content(5)) as hub:
+            hub.behaviour = Behaviour(_to(lambda _: f"{dead}/blob"), at="hub", times=2)
+            place.fetch(hub.source())
+            assert place.target.read_bytes() == hub.data
+
+    @pytest.mark.parametrize(
+        "name", ["206 with other bytes", "one flipped bit", "200 for a Range with other bytes"]
+    )
+    def test_without_verification_a_wrong_file_comes_out(
+        self, name: str, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: with the comparison of the hash removed, these very tests find a wrong file."""
+        monkeypatch.setattr(hashing, "matches", lambda *_: True)
+        result, hub, _ = _attack(BEHAVIOURS[name], place, 0, once=False)
+        assert _verdict(place, hub, result) == "a wrong file"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty place for one file."""
+    return Place(tmp_path / "root").prepare()
