@@ -1,0 +1,203 @@
+"""The network: TLS and whom it trusts, proxies, redirects between schemes, where the token goes."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbee_tui.engine.errors import HubError, NetworkError, UsageError
+from rbee_tui.engine.transfer import Source
+from rbee_tui.engine.transfer.wire import Origin, origin
+from tests.engine.transfer.server import FAST, TOKEN, Behaviour, Exchange, Hub, Place, content
+
+DATA = content(1)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of its own for 127.0.0.1."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    key = path.with_name("key.pem")
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-keyout", key, "-out", path, "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + key.read_bytes())
+    return path
+
+
+class TlsFront:
+    """TLS in front of a plain server: the Hub of these tests speaks https through it."""
+
+    def __init__(self, certificate: Path, hub: Hub) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._hub = hub
+
+    def __enter__(self) -> str:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        while self._threads:
+            self._threads.pop().join(10)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._handle, args=(sock,))
+            thread.start()
+            self._threads.append(thread)
+
+    def _handle(self, sock: socket.socket) -> None:
+        sock.settimeout(10)
+        with sock:
+            try:
+                with self._context.wrap_socket(sock, server_side=True) as secure:
+                    self._hub._handle("hub", secure)
+            except OSError:
+                return
+
+
+class TestTls:
+    """Certificates, and never from https to http."""
+
+    def test_trusted_by_the_environment(
+        self, place: Place, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SSL_CERT_FILE names whom to trust."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Hub(DATA, redirect=False) as hub, TlsFront(certificate, hub) as url:
+            place.fetch(hub.source(endpoint=url))
+            assert hub.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+        assert place.target.read_bytes() == DATA
+
+    def test_not_trusted(self, place: Place, certificate: Path) -> None:
+        """A certificate that nobody vouches for ends it at once, with what to do about it."""
+        with Hub(DATA, redirect=False) as hub, TlsFront(certificate, hub) as url:
+            with pytest.raises(
+                NetworkError, match=r"the certificate of 127\.0\.0\.1 is not trusted"
+            ) as found:
+                place.fetch(hub.source(endpoint=url))
+            assert not hub.requests
+        assert "SSL_CERT_FILE" in found.value.hint
+
+    def test_no_such_bundle(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A bundle that is not there is named."""
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+        with (
+            Hub(DATA) as hub,
+            pytest.raises(UsageError, match=r"cannot read the certificates in /nonexistent"),
+        ):
+            place.fetch(hub.source(endpoint="https://127.0.0.1:9"))
+
+    def test_never_from_https_to_http(
+        self, place: Place, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A redirect that takes the encryption away is refused before anything is asked for."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Hub(DATA) as hub, TlsFront(certificate, hub) as url:
+            with pytest.raises(HubError, match="from https to http"):
+                place.fetch(hub.source(endpoint=url))
+            assert [x.at for x in hub.requests] == ["hub"]
+
+
+class TestToken:
+    """The configured origin only."""
+
+    def test_not_when_it_comes_back(self, place: Place) -> None:
+        """Once a redirect led elsewhere, the token stays away, even if a second one leads back."""
+        with Hub(DATA) as hub:
+
+            def away(x: Exchange) -> None:
+                x.head(302, Location=f"{hub.url('foreign')}/x", Content_Length=0)
+
+            def back(x: Exchange) -> None:
+                x.head(302, Location=f"{hub.url()}/anything", Content_Length=0)
+
+            hub.behaviour = Behaviour(away, at="hub", times=1)
+            original = Hub._act
+
+            def act(self: Hub, at: str) -> object:
+                return back if at == "foreign" else original(self, at)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Hub, "_act", act)
+                place.fetch(hub.source())
+            tokens = [(x.at, "authorization" in x.headers) for x in hub.requests]
+        assert tokens == [("hub", True), ("foreign", False), ("hub", False), ("cdn", False)]
+
+    @pytest.mark.parametrize(
+        ("url", "found"),
+        [
+            ("https://Hub.Example/x?y", Origin("https", "hub.example", 443)),
+            ("http://[::1]:8080", Origin("http", "::1", 8080)),
+        ],
+    )
+    def test_origins(self, url: str, found: Origin) -> None:
+        """Scheme, host without case, port with its default."""
+        assert origin(url) == found
+
+
+class TestProxies:
+    """The environment's proxies."""
+
+    @pytest.fixture
+    def proxied(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+        """A server that is named as the proxy, with a login, and answers for every host."""
+        with Hub(DATA, redirect=False) as hub:
+            port = hub.url().rsplit(":", 1)[1]
+            monkeypatch.setenv("http_proxy", f"http://me:se%20cret@127.0.0.1:{port}")
+            yield hub
+
+    def test_used(self, proxied: Hub, place: Place) -> None:
+        """The request goes to the proxy, which is given the login and the whole address."""
+        place.fetch(proxied.source(endpoint="http://hub.example"))
+        request = proxied.requests[0]
+        assert request.path.startswith("http://hub.example/owner/tiny/resolve/")
+        assert request.headers["proxy-authorization"] == "Basic bWU6c2UgY3JldA=="
+        assert place.target.read_bytes() == DATA
+
+    def test_passed_by(self, proxied: Hub, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """NO_PROXY keeps a host from it."""
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        place.fetch(proxied.source())
+        assert proxied.requests[0].path.startswith("/owner/tiny/resolve/")
+
+    def test_dead(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A proxy where nobody listens is named as the cause."""
+        with Hub(DATA) as hub:
+            monkeypatch.setenv("http_proxy", hub.url())
+        brief = msgspec.structs.replace(FAST, retries=1)
+        with pytest.raises(NetworkError, match="no connection through the proxy"):
+            place.fetch(Source("http://hub.example", "a/b", "c", "d", 5), limits=brief)
+
+    def test_of_a_kind_that_cannot_be_used(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A SOCKS proxy is refused with a sentence, not passed by."""
+        monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+        with pytest.raises(UsageError, match="names a socks5 proxy"):
+            place.fetch(Source("http://hub.example", "a/b", "c", "d", 5))
