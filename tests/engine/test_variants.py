@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Requirement, Worker
@@ -334,7 +334,12 @@ candidates = st.lists(offers | workers | entries, max_size=6)
 needs = st.none() | sizes
 
 
+# A busy machine is no bug.
+patient = settings(deadline=None)
+
+
 class TestAlways:
+    @patient
     @given(readings, candidates, needs)
     def test_there_is_a_verdict_for_each_and_at_most_one_is_taken(
         self, reading: Reading, listed: list[Candidate], needed: int | None
@@ -348,6 +353,7 @@ class TestAlways:
         assert selection.worker_id == (taken[0].worker_id if taken else None)
         assert all(each.usable for each in taken)
 
+    @patient
     @given(readings, candidates, needs, st.randoms(use_true_random=False))
     def test_the_order_of_the_candidates_does_not_matter(
         self, reading: Reading, listed: list[Candidate], needed: int | None, chance: random.Random
@@ -357,6 +363,7 @@ class TestAlways:
         chance.shuffle(mixed)
         assert choose(reading, mixed, needed_bytes=needed) == choose(reading, listed, needed_bytes=needed)
 
+    @patient
     @given(readings, candidates, needs)
     def test_the_taken_one_is_the_best_of_the_usable(
         self, reading: Reading, listed: list[Candidate], needed: int | None
@@ -367,6 +374,7 @@ class TestAlways:
         usable = [rank[each.variant] for each in selection.verdicts if each.usable]
         assert not usable or rank[selection.variant or ""] == min(usable)
 
+    @patient
     @given(readings, candidates, needs)
     def test_no_reason_can_drive_the_terminal(
         self, reading: Reading, listed: list[Candidate], needed: int | None
