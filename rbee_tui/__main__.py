@@ -1,0 +1,32 @@
+"""The entry point: guards before any import that costs time, then the command."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run `rbee` with this process's arguments, and end it."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def hive() -> None:
+    """Run `rbee hive` with this process's arguments, and end it."""
+    sys.exit(_run(["hive", *sys.argv[1:]]))
+
+
+def _run(words: list[str]) -> int:
+    if sys.platform == "win32" or os.name != "posix":
+        sys.stderr.write(
+            "rbee: Windows itself is not supported\n  -> run it under WSL, where everything works\n"
+        )
+        return 2
+    try:
+        from rbee_tui.cli.guard import run  # noqa: PLC0415 - a Ctrl-C while it loads shows no traceback either
+
+        return run(words)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    main()

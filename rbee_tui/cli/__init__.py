@@ -1,0 +1,70 @@
+"""The command `rbee`: a file per noun, loaded when it is typed; each verb is one call into the engine."""
+
+import click
+
+import rbee_tui
+from rbee_tui.cli.groups import LazyGroup
+
+_EPILOG = """\b
+Exit codes:
+    0  done                        6  the Hub refuses this user
+    1  failed                      7  no space left
+    2  the request makes no sense  8  bytes do not match their hash
+    3  there is no such thing      9  a worker failed
+    4  busy, or it must not be    10  the job was paused
+    5  the network, or the Hub    11  the job was cancelled
+  130  interrupted               141  nobody reads the output any more
+  143  ended by a signal
+
+\b
+Results go to standard output, everything else to standard error. --json works
+after every verb that prints; sizes are integers in bytes.
+
+\b
+Environment:
+  RBEE_HOME    where everything lies (default ~/.cache/rbee)
+  HF_ENDPOINT, HF_TOKEN, HF_HOME, HTTP(S)_PROXY, NO_PROXY, SSL_CERT_FILE and
+  NO_COLOR mean what they mean elsewhere.
+"""
+
+
+@click.group(
+    name="rbee",
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+    home="rbee_tui.cli",
+    verbs={
+        "search": ("hub", "Find repositories on the Hub."),
+        "pull": ("hub", "Download a model: resumed, verified, shown per file."),
+        "models": ("models", "List, show, verify, import and remove models."),
+        "workers": ("workers", "List, install, register and remove workers."),
+        "start": ("processes", "Start a worker on a model; returns when it is ready."),
+        "prompt": ("processes", "Ask a running model, and stream its answer."),
+        "ps": ("processes", "List the workers that run."),
+        "logs": ("processes", "Show a worker's log."),
+        "stop": ("processes", "Stop a model's worker."),
+        "jobs": ("jobs", "List downloads; take one from a process that hangs."),
+        "pause": ("jobs", "Pause a download."),
+        "resume": ("jobs", "Go on with a download."),
+        "cancel": ("jobs", "End a download and remove what it brought."),
+        "retry": ("jobs", "Try a failed download again."),
+        "hardware": ("hardware", "Show what this machine has."),
+        "demo": ("demo", "See all of it work: a small Hub, a tiny model, a real worker."),
+        "hive": ("hive", "Run downloads in the background, without a screen."),
+        "completion": ("completion", "Print the completion script of a shell."),
+    },
+)
+@click.version_option(rbee_tui.__version__, "--version", message="rbee %(version)s")
+@click.option("--json", "as_json", is_flag=True, help="With no verb: print the overview as JSON.")
+@click.pass_context
+def rbee(context: click.Context, *, as_json: bool) -> None:
+    """Find, download, verify, start, try and stop language models on this machine.
+
+    Alone it shows what is here.
+    """
+    if context.invoked_subcommand is None:
+        from rbee_tui.cli import overview  # noqa: PLC0415 - only the overview pays for it
+
+        overview.show(as_json=as_json)

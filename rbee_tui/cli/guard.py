@@ -1,0 +1,118 @@
+"""Whatever happens, the user reads a sentence and a script reads an exit code; nobody reads a traceback."""
+
+import json
+import os
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.text import clean
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+NO_READER = 141  # 128 + SIGPIPE, as a shell says it
+
+
+def run(words: list[str]) -> int:
+    """Run the command line and return its exit code; what went wrong has been said on standard error."""
+    _prepare_streams()
+    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    try:
+        return _run(words, as_json=as_json)
+    except BrokenPipeError:
+        # What is still buffered would fail again when the interpreter flushes it.
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                os.dup2(quiet, stream.fileno())
+        return NO_READER
+
+
+def _run(words: list[str], *, as_json: bool) -> int:
+    try:
+        from rbee_tui.cli import rbee  # noqa: PLC0415 - an error in it is answered with a sentence as well
+
+        ended = rbee.main(words, prog_name="rbee", standalone_mode=False)
+        sys.stdout.flush()
+    except RbeeError as error:
+        return _say(str(error), error.hint, error.code, error.exit_code, log=_log(error), as_json=as_json)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "rbee"
+        return _say(_sentence(error), f"{where} --help says how", "usage", USAGE, as_json=as_json)
+    except click.ClickException as error:
+        return _say(_sentence(error), "", "failed", FAILED, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", "", "interrupted", INTERRUPTED, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last guard: whatever it is, no traceback on the screen
+        return _unexpected(error, as_json=as_json)
+    return ended if isinstance(ended, int) else 0
+
+
+def _prepare_streams() -> None:
+    """A character that the terminal cannot show, or a library's warning, must not end a verb or blur it."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Click's message as a sentence of ours."""
+    text = clean(error.format_message().replace("\n", " ")).strip().removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+def _log(error: RbeeError) -> str:
+    log = getattr(error, "log", "")
+    return log if isinstance(log, str) else ""
+
+
+def _say(message: str, hint: str, code: str, exit_code: int, *, log: str = "", as_json: bool) -> int:
+    """Say what was wrong on standard error, as text or as one JSON object; returns the exit code."""
+    if as_json:
+        said = {"error": code, "message": message, "hint": hint} | ({"log": log} if log else {})
+        sys.stderr.write(json.dumps(said) + "\n")
+        return exit_code
+    lines = [f"  | {clean(line)}" for line in log.splitlines()]
+    lines.append(f"rbee: {message}")
+    if hint:
+        lines.append(f"  -> {hint}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    return exit_code
+
+
+def _unexpected(error: Exception, *, as_json: bool) -> int:
+    text = clean(f"{type(error).__name__}: {error}")
+    message = f"something went wrong that rbee does not know ({text[:300]})"
+    return _say(message, _keep_trace(error), "unexpected", FAILED, as_json=as_json)
+
+
+def _keep_trace(error: Exception) -> str:
+    """Write the traceback, without the variables' values, to a private file; returns where it lies."""
+    import tempfile  # noqa: PLC0415 - only a fault pays
+    import traceback  # noqa: PLC0415 - as above
+
+    from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        where = Root.find().prepare().logs
+    except (RbeeError, OSError):
+        where = Path(tempfile.gettempdir())
+    try:
+        # mkstemp makes it readable by its owner alone.
+        handle, name = tempfile.mkstemp(prefix="fault-", suffix=".txt", dir=where)
+        with os.fdopen(handle, "w", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        return "the traceback could not be written either"
+    return f"please report it with {clean(name)}"

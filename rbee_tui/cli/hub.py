@@ -1,0 +1,138 @@
+"""`rbee search` and `rbee pull`: what the Hub has, and bringing it here."""
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from rbee_tui.cli import output
+from rbee_tui.cli.options import engine, json_option, run
+from rbee_tui.engine.errors import PausedError, UsageError
+from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.text import clean
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
+@json_option
+def search(*, words: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Find repositories on the Hub whose names or tags match WORDS."""
+    from rbee_tui.engine.hub import Hub  # noqa: PLC0415 - pull does not pay for it twice
+
+    found = Hub().search(" ".join(words), limit=limit)
+    if as_json:
+        output.print_json(found)
+        return
+    if not found:
+        output.note("the Hub has nothing that matches")
+        return
+    columns = (
+        output.Column("DOWNLOADS", right=True),
+        output.Column("LIKES", right=True),
+        output.Column("UPDATED"),
+        output.Column("ACCESS"),
+        output.Column("REPOSITORY"),
+    )
+    rows = [
+        (
+            f"{repo.downloads or 0:,}",
+            f"{repo.likes or 0:,}",
+            str(repo.updated_at or "-")[:10],
+            "gated" if repo.gated else "open",
+            repo.id,
+        )
+        for repo in found
+    ]
+    output.print_table(columns, rows)
+
+
+@click.command()
+@click.argument("what", metavar="REPO[:FILE]")
+@click.option(
+    "--id", "model_id", metavar="ID", help="The model's id here; made from its file's name without."
+)
+@click.option("--revision", default="main", show_default=True, help="A branch, a tag or a commit.")
+@click.option("--detach", is_flag=True, help="Leave it to a background runner and return at once.")
+@json_option
+def pull(*, what: str, model_id: str | None, revision: str, detach: bool, as_json: bool) -> None:
+    """Download a model: FILE is a path, a file's name or a quantisation.
+
+    Without FILE the repository's only choice is taken, else its Q4_K_M. What an earlier run had brought is
+    kept. Ctrl-C pauses the download.
+    """
+    repo, _, file = what.partition(":")
+    if not repo or what.endswith(":"):
+        raise UsageError(f"{clean(what)!r} is not REPO[:FILE]", hint="as in Qwen/Qwen3-4B-GGUF:Q4_K_M")
+    run(_pull(repo, file or None, model_id, revision, detach=detach, as_json=as_json))
+
+
+async def _pull(
+    repo: str, file: str | None, model_id: str | None, revision: str, *, detach: bool, as_json: bool
+) -> None:
+    async with engine("pull") as house:
+        job_id = await house.provisioner.download_model(repo, file, id=model_id, revision=revision)
+        if detach:
+            await hand_over(house, job_id, as_json=as_json)
+        else:
+            await bring(house, job_id, as_json=as_json)
+
+
+async def hand_over(house: "Engine", job_id: str, *, as_json: bool) -> None:
+    """Leave a job to the background runner, which is started where there is none, and print the job."""
+    from rbee_tui.engine import runner  # noqa: PLC0415 - only this verb starts one
+
+    progress = house.provisioner.get_progress(job_id)
+    if progress.state != "done":
+        holder = await asyncio.to_thread(runner.start_background, house.root)
+        output.note(f"pid {holder.pid} ({clean(holder.verb)}) goes on with it: rbee jobs shows how far it is")
+    if as_json:
+        output.print_json(progress)
+    else:
+        output.result(job_id)
+
+
+async def bring(house: "Engine", job_id: str, *, as_json: bool) -> None:
+    """Run, take up or follow a job with its progress shown, and print the model; Ctrl-C pauses the job."""
+    from rbee_tui.cli import progress  # noqa: PLC0415 - a search does not pay for it
+
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        if interrupted.is_set():  # the second Ctrl-C is from somebody who has waited long enough
+            os._exit(130)
+        interrupted.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    pausing = asyncio.create_task(_pause_when(interrupted, house, job_id))
+    try:
+        ended = await progress.follow(house.provisioner, job_id)
+    except PausedError as error:
+        if not interrupted.is_set():
+            raise
+        output.note(f"{error}\n  -> {error.hint}")
+        raise click.exceptions.Exit(130) from None
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        pausing.cancel()
+    _print_model(house, ended, as_json=as_json)
+
+
+async def _pause_when(interrupted: asyncio.Event, house: "Engine", job_id: str) -> None:
+    await interrupted.wait()
+    await house.provisioner.pause(job_id)
+
+
+def _print_model(house: "Engine", ended: JobProgress, *, as_json: bool) -> None:
+    entry = house.models.get(ended.model_id)
+    if as_json:
+        output.print_json({**msgspec.to_builtins(entry), "job": ended})
+    else:
+        output.result(clean(entry.id))

@@ -1,0 +1,181 @@
+"""`rbee models`: what is here, whether it is whole, taking up what lies on this disk, and removing."""
+
+from pathlib import Path
+
+import click
+
+from rbee_tui.cli import output
+from rbee_tui.cli.groups import ListingGroup
+from rbee_tui.cli.options import confirm, engine, json_option, one_of, yes_option
+from rbee_tui.engine.artifacts import Entry, Model
+from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.text import clean, size
+
+LISTING = "rbee models list shows them"
+
+
+@click.group(cls=ListingGroup)
+def models() -> None:
+    """Models of this machine; alone it lists them."""
+
+
+@models.command(name="list")
+@json_option
+def list_models(*, as_json: bool) -> None:
+    """List the models, the broken ones too."""
+    entries = ModelCatalog().list()
+    if as_json:
+        output.print_json(entries)
+    elif entries:
+        print_models(entries)
+    else:
+        output.note("no models yet\n  -> rbee search WORDS finds some, rbee pull REPO[:FILE] brings one")
+
+
+def print_models(entries: list[Entry[Model]]) -> None:
+    """Print models as a table, and why some are not well."""
+    columns = (
+        output.Column("SIZE", right=True),
+        output.Column("QUANT"),
+        output.Column("CONTEXT", right=True),
+        output.Column("HEALTH", paint=output.health),
+        output.Column("STATUS"),
+        output.Column("ID"),
+    )
+    output.print_table(columns, [_row(entry) for entry in entries])
+    for entry in entries:
+        if entry.reason:
+            output.note(f"{clean(entry.id)}: {clean(entry.reason)}")
+
+
+def _row(entry: Entry[Model]) -> tuple[str, ...]:
+    model = entry.artifact
+    if model is None:
+        return ("", "", "", str(entry.health), "", entry.id)
+    return (
+        size(model.size_bytes),
+        (model.quantization or "-")[:12],
+        f"{model.context_length:,}" if model.context_length else "-",
+        str(entry.health),
+        status_word(model.status),
+        entry.id,
+    )
+
+
+def status_word(status: object) -> str:
+    """A stored status as a word or two; one that is not the specification's is shown as it is, cut short."""
+    if isinstance(status, str):
+        return status.lower()[:16]
+    return "failed" if isinstance(status, dict) and "Failed" in status else "unknown"
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def show(*, model: str, as_json: bool) -> None:
+    """Show all that is known of a model."""
+    catalog = ModelCatalog()
+    entry = catalog.get(find(catalog, model))
+    if as_json:
+        output.print_json(entry)
+        return
+    fields = {"id": entry.id, "health": str(entry.health), "reason": entry.reason}
+    if entry.artifact is not None:
+        fields |= _fields(entry.artifact)
+    fields |= {
+        "created": entry.created_at or "",
+        "updated": entry.updated_at or "",
+        "directory": entry.directory,
+    }
+    output.print_fields(fields)
+    for file in entry.artifact.files if entry.artifact else []:
+        proof = file.sha256 or file.blob_id or "no hash"
+        output.result(
+            f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof)[:16]:16}  {clean(file.path)}"
+        )
+
+
+def _fields(model: Model) -> dict[str, str]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "status": status_sentence(model.status),
+        "size": f"{size(model.size_bytes)} ({model.size_bytes:,} bytes)",
+        "repository": model.repo or "",
+        "revision": model.revision or "",
+        "source": model.source_url,
+        "format": model.format or "",
+        "architecture": model.architecture or "",
+        "quantisation": model.quantization or "",
+        "context": f"{model.context_length:,} tokens" if model.context_length else "",
+        "licence": model.license or "",
+        "verified": model.verified_at or "",
+    }
+
+
+def status_sentence(status: object) -> str:
+    """A stored status with its error."""
+    if isinstance(status, dict) and isinstance(failed := status.get("Failed"), dict):
+        return f"failed: {failed.get('error', '')}"
+    return str(status)
+
+
+@models.command()
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Verify every model.")
+@json_option
+def verify(*, model: str | None, everything: bool, as_json: bool) -> None:
+    """Read a model's files again and compare them with their hashes."""
+    if (model is None) is not everything:
+        raise UsageError("name one model, or --all")
+    catalog = ModelCatalog()
+    ids = [entry.id for entry in catalog.list()] if model is None else [find(catalog, model)]
+    results = [catalog.verify(each) for each in ids]
+    output.result(results)
+
+
+@models.command(name="import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--id", "model_id", metavar="ID", help="The model's id here; made from its file's name without."
+)
+@click.option(
+    "--link", is_flag=True, help="A hard link instead of a copy: it takes no room, but is the same file."
+)
+@json_option
+def import_model(*, path: Path, model_id: str | None, link: bool, as_json: bool) -> None:
+    """Take up a GGUF file that lies on this disk."""
+    entry = ModelCatalog().import_gguf(path.absolute(), id=model_id, link=link)
+    if as_json:
+        output.print_json(entry)
+        return
+    output.result(clean(entry.id))
+    if entry.artifact is not None:
+        output.note(f"{size(entry.artifact.size_bytes)} {'linked' if link else 'copied'}, and hashed")
+
+
+@models.command()
+@click.argument("model")
+@yes_option
+@json_option
+def remove(*, model: str, yes: bool, as_json: bool) -> None:
+    """Remove a model and its files; says the bytes that became free."""
+    house = engine("models remove")
+    model_id = find(house.models, model)
+    entry = house.models.get(model_id)
+    held = size(entry.artifact.size_bytes) if entry.artifact else "an unknown size"
+    confirm(f"Remove {clean(model_id)} and its files ({held})?", yes=yes)
+    removed = house.remove_model(model_id)
+    if as_json:
+        output.print_json(removed)
+    else:
+        output.result(clean(model_id))
+        output.note(f"removed: {size(removed.freed_bytes)} are free again")
+
+
+def find(catalog: ModelCatalog, name: str) -> str:
+    """The id of the model that `name` is, or begins alone; raises NotFoundError, UsageError."""
+    if catalog.contains(name):
+        return name
+    return one_of(name, (entry.id for entry in catalog.list()), "model", LISTING)
