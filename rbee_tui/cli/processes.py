@@ -60,3 +60,204 @@ def start(
         )
 
     run(main())
+
+
+def explain_choice(house: "Engine") -> None:
+    """Say of every worker, installed or offered, why it fits this machine or not."""
+    from rbee_tui.cli.workers import select  # noqa: PLC0415 - only those who ask
+
+    for verdict in select(house.workers.list()).verdicts:
+        mark = output.glyph("✓", "+") if verdict.taken else " " if verdict.usable else output.glyph("✗", "-")
+        here = "" if verdict.installed else " (not installed)"
+        output.note(f"{mark} {clean(verdict.worker_id)}{here}: {verdict.reason}")
+
+
+@click.command()
+@json_option
+def ps(*, as_json: bool) -> None:
+    """List the workers that run, whoever started them."""
+    running = engine("ps").processes.list()
+    if as_json:
+        output.print_json(running)
+    elif running:
+        print_running(running)
+    else:
+        output.note("no worker runs\n  -> rbee start MODEL starts one")
+
+
+def print_running(running: "list[RunningWorker]") -> None:
+    """Print running workers as a table."""
+    columns = (
+        output.Column("STATE", paint=output.health),
+        output.Column("PID", right=True),
+        output.Column("MEMORY", right=True),
+        output.Column("CONTEXT", right=True),
+        output.Column("URL"),
+        output.Column("WORKER"),
+        output.Column("MODEL"),
+    )
+    rows = [
+        (
+            each.state,
+            str(each.pid),
+            memory(each.memory_bytes) if each.memory_bytes else "",
+            f"{each.context:,}" if each.context else "",
+            each.url or "",
+            each.worker,
+            each.model,
+        )
+        for each in running
+    ]
+    output.print_table(columns, rows)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("text")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="At most so many."
+)
+@json_option
+def prompt(*, model: str, text: str, max_tokens: int, as_json: bool) -> None:
+    """Ask a running model to go on with TEXT, and stream its answer; `-` reads TEXT from standard input."""
+    asked = sys.stdin.read() if text == "-" else text
+    if not asked:
+        raise UsageError("there is nothing to ask", hint="TEXT may not be empty")
+
+    async def main() -> None:
+        house = engine("prompt")
+        model_id = running_id(house, model)
+        said: list[str] = []
+        last = None
+        async for chunk in house.processes.prompt(model_id, asked, max_tokens=max_tokens):
+            said.append(chunk.text)
+            last = chunk
+            if not as_json:
+                write_answer(chunk.text, sys.stdout)
+        answer = "".join(said)
+        if as_json:
+            output.print_json({"id": model_id, "text": answer})
+            return
+        if not answer.endswith("\n"):
+            output.result("")
+        del last
+
+    run(main())
+
+
+def write_answer(text: str, stream: TextIO) -> None:
+    """Write a piece of an answer at once; what would drive a terminal is made visible on one."""
+    shown = "\n".join("\t".join(map(clean, each.split("\t"))) for each in text.split("\n"))
+    stream.write(shown if stream.isatty() else text)
+    stream.flush()
+
+
+@click.command()
+@click.argument("model")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="The last so many."
+)
+@json_option
+def logs(*, model: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Show the log of a model's worker, the last one's when none runs."""
+    if follow and as_json:
+        raise UsageError("--follow and --json do not go together")
+    house = engine("logs")
+    model_id = known_id(house, model)
+    path = house.processes.log_path(model_id)
+    if not path.is_file():
+        raise NotFoundError(f"{clean(model_id)} has no log", hint=f"rbee start {clean(model_id)} begins one")
+    last, offset = tail(path, lines)
+    if as_json:
+        output.print_json({"id": model_id, "path": str(path), "lines": last})
+        return
+    for line in last:
+        output.result(clean(line))
+    if follow:
+        for line in new_lines(path, offset):
+            output.result(clean(line))
+            sys.stdout.flush()
+
+
+def tail(path: Path, count: int) -> tuple[list[str], int]:
+    """The last `count` whole or partial lines of a file, and where its end was in bytes."""
+    block = 64 * 1024
+    with path.open("rb") as file:
+        end = at = file.seek(0, 2)
+        data = b""
+        while at > 0 and data.count(b"\n") <= count:
+            at = max(0, at - block)
+            file.seek(at)
+            data = file.read(end - at)
+    lines = data.decode(errors="replace").splitlines()
+    return lines[len(lines) - min(count, len(lines)) :], end
+
+
+def new_lines(path: Path, offset: int) -> Iterator[str]:
+    """Whole lines that are written to a file from `offset` on, for ever; a file that was replaced begins anew."""
+    import time  # noqa: PLC0415 - only a follower waits
+
+    rest = b""
+    inode = path.stat().st_ino
+    while True:
+        try:
+            found = path.stat()
+        except OSError:
+            found = None
+        if found is not None and (found.st_ino != inode or found.st_size < offset):
+            inode, offset, rest = found.st_ino, 0, b""
+        if found is None or found.st_size <= offset:
+            sys.stdout.flush()
+            time.sleep(_FOLLOW_SECONDS)
+            continue
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        offset += len(data)
+        *whole, rest = (rest + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in whole)
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Stop every worker.")
+@json_option
+def stop(*, model: str | None, everything: bool, as_json: bool) -> None:
+    """Stop the worker of a model: it is asked to end, and made to after ten seconds."""
+    if (model is None) is not everything:
+        raise UsageError("name one model, or --all")
+
+    async def main() -> None:
+        house = engine("stop")
+        if model is None:
+            chosen = [each.model for each in house.processes.list()]
+        else:
+            chosen = [running_id(house, model)]
+        for each in chosen:
+            await house.processes.stop(each)
+            if not as_json:
+                output.result(clean(each))
+                output.note(f"{clean(each)} is stopped")
+        if as_json:
+            output.print_json([{"id": each, "state": "stopped"} for each in chosen])
+        elif not chosen:
+            output.note("no worker runs")
+
+    run(main())
+
+
+def running_id(house: "Engine", name: str) -> str:
+    """The id of the running model that `name` is, or begins alone; raises NotFoundError, UsageError."""
+    running = [each.model for each in house.processes.list()]
+    if name not in running and any(name == each.id for each in house.models.list()):
+        raise NotFoundError(f"no worker runs on {clean(name)}", hint=f"rbee start {clean(name)} starts one")
+    return one_of(name, running, "running model", _LISTING)
+
+
+def known_id(house: "Engine", name: str) -> str:
+    """The id of a model that is here or runs; its log outlives both."""
+    if house.processes.log_path(name).is_file():
+        return name
+    ids = {each.id for each in house.models.list()} | {each.model for each in house.processes.list()}
+    return one_of(name, ids, "model", "rbee models list shows them")
