@@ -23,22 +23,16 @@ def run(words: list[str]) -> int:
     _prepare_streams()
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     try:
-        return _run(words, as_json=as_json)
+        code = _run(words, as_json=as_json)
     except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter flushes it.
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                os.dup2(quiet, stream.fileno())
-        return NO_READER
+        code = NO_READER
+    _let_go_of_streams()
+    return code
 
 
 def _run(words: list[str], *, as_json: bool) -> int:
     try:
-        from rbee_tui.cli import rbee  # noqa: PLC0415 - an error in it is answered with a sentence as well
-
-        ended = rbee.main(words, prog_name="rbee", standalone_mode=False)
-        sys.stdout.flush()
+        return _invoke(words)
     except RbeeError as error:
         return _say(str(error), error.hint, error.code, error.exit_code, log=_log(error), as_json=as_json)
     except click.UsageError as error:
@@ -52,7 +46,32 @@ def _run(words: list[str], *, as_json: bool) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last guard: whatever it is, no traceback on the screen
         return _unexpected(error, as_json=as_json)
-    return ended if isinstance(ended, int) else 0
+
+
+def _invoke(words: list[str]) -> int:
+    """Run the verb and write out what it printed; not by click's `main`, which has answers of its own."""
+    from rbee_tui.cli import rbee  # noqa: PLC0415 - an error in it is answered with a sentence as well
+
+    if "_RBEE_COMPLETE" in os.environ:  # a shell asks what could come next
+        rbee.main(words, prog_name="rbee")
+    code = 0
+    try:
+        with rbee.make_context("rbee", list(words)) as context:
+            rbee.invoke(context)
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    sys.stdout.flush()
+    return code
+
+
+def _let_go_of_streams() -> None:
+    """What cannot be written now would fail again, with a traceback, when the interpreter ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _prepare_streams() -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import sys
 import time
-from typing import Protocol
+from math import inf
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rbee_tui.cli import output
 from rbee_tui.engine.jobs import FileProgress, JobProgress
-from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.text import clean, duration, size
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.provisioner import ModelProvisioner
 
 EVERY_SECONDS = 0.2
 LINE_SECONDS = 5.0
@@ -28,7 +32,7 @@ class View(Protocol):
         ...
 
 
-async def follow(provisioner: ModelProvisioner, job_id: str) -> JobProgress:
+async def follow(provisioner: "ModelProvisioner", job_id: str) -> JobProgress:
     """Run, take up or follow a job to its end, showing its progress; raises its error."""
     began = time.monotonic()
     first = provisioner.get_progress(job_id)
@@ -98,7 +102,7 @@ class Lines:
                 # Files that were done before this run began to show are no news.
                 if self._last or len(job.files) <= SHOWN_FILES:
                     output.note(line(file))
-            elif file.state in _MOVING and at - self._last.get(file.path, 0.0) >= self._every:
+            elif file.state in _MOVING and at - self._last.get(file.path, -inf) >= self._every:
                 self._last[file.path] = at
                 output.note(line(file))
 
@@ -119,7 +123,7 @@ def line(file: FileProgress) -> str:
 class Bars:
     """A bar for each file that moves, and one for the whole where there are many; drawn by rich."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
         from rich.progress import BarColumn, Progress, TaskID, TextColumn  # noqa: PLC0415 - as above
         from rich.table import Column  # noqa: PLC0415 - as above
@@ -131,7 +135,7 @@ class Bars:
                 f"{{task.fields[cells][{cell}]}}", markup=False, justify=side, table_column=column
             )
 
-        console = Console(stderr=True, no_color=None, highlight=False, emoji=False)
+        console = Console(file=stream or sys.stderr, highlight=False, emoji=False)
         bar = BarColumn(bar_width=max(8, min(40, console.width - 60)))
         columns = (text("share"), bar, text("amount"), text("rate"), text("left"), text("label"))
         self._progress = Progress(*columns, console=console, auto_refresh=False, expand=True)

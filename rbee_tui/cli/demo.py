@@ -1,0 +1,98 @@
+"""`rbee demo`: the main job, from the search to the answer, without touching anything of the user's."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rbee_tui.cli import output
+from rbee_tui.cli.options import run
+from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.text import clean, size
+
+if TYPE_CHECKING:
+    from rbee_tui.demo.run import Figures
+    from rbee_tui.engine.jobs import JobProgress
+    from rbee_tui.engine.provisioner import ModelProvisioner
+
+_MEGABYTE = 1_000_000
+
+
+@click.command()
+@click.option("--headless", is_flag=True, help="Without a screen; so it is without a terminal anyway.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Use DIR as the root and leave it there; a temporary one otherwise.",
+)
+@click.option("--say", metavar="WORDS", help="What the model recites.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="MB/S",
+    help="The Hub's speed in megabytes per second; 0 is as fast as it goes.",
+)
+def demo(*, headless: bool, keep: Path | None, say: str | None, rate: float) -> None:
+    """See all of it work: a small Hub on loopback, a tiny real model, a real worker.
+
+    Searches, downloads, verifies, installs the worker that fits (from the package index), starts it, asks
+    it, stops it. The model's sentence goes to standard output, everything else to standard error.
+    """
+    del headless  # this version has no screen: the flow is the same
+    if say is not None and not say.strip():
+        raise UsageError("--say needs words")
+    from rbee_tui.demo.run import run as run_demo  # noqa: PLC0415 - the Hub is the demo's alone
+
+    show = Steps()
+    output.note(output.paint("rbee demo", "bold", sys.stderr) + "  all of it, for real, on this machine")
+    figures = run(run_demo(show, say=say, keep=keep, rate=round(rate * _MEGABYTE) or None))
+    show.close(figures, keep)
+
+
+class Steps:
+    """Tells the demo as numbered steps, each with the command that does the same."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def step(self, title: str, command: str) -> None:
+        """Begin a step."""
+        self._number += 1
+        number = output.paint(f"{self._number}", "cyan", sys.stderr)
+        typed = output.paint(f"$ {command}", "dim", sys.stderr)
+        output.note(f"\n {number}  {output.paint(title.ljust(8), 'bold', sys.stderr)}  {typed}")
+
+    def detail(self, text: str) -> None:
+        """Say what a step found out."""
+        output.note(f"    {text}")
+
+    def line(self, text: str) -> None:
+        """Show a line of an install."""
+        output.note(output.paint(f"    | {clean(text)}", "dim", sys.stderr))
+
+    def answer(self, text: str) -> None:
+        """Print the sentence, which is the result."""
+        sys.stderr.flush()
+        output.result(clean(text) if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+
+    async def follow(self, provisioner: "ModelProvisioner", job_id: str) -> "JobProgress":
+        """Run the download with its bars or lines."""
+        from rbee_tui.cli import progress  # noqa: PLC0415 - `rbee demo --help` does not pay for it
+
+        return await progress.follow(provisioner, job_id)
+
+    def close(self, figures: "Figures", keep: Path | None) -> None:
+        """Sum up what was measured."""
+        rate = f"{size(int(figures.bytes_per_second))}/s" if figures.bytes else "nothing had to be downloaded"
+        output.note(
+            f"\n{output.glyph('✓', 'ok')}  download {rate}"
+            f"  |  load {figures.load_seconds:.2f} s"
+            f"  |  {figures.tokens_per_second:.0f} tok/s on {clean(figures.worker)}"
+        )
+        if keep is not None:
+            output.note(f"   it stays there: RBEE_HOME={clean(figures.root)} rbee models list")
