@@ -1,6 +1,5 @@
 """`rbee workers`: runtimes that serve models; installed, offered, registered, removed."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -37,7 +37,7 @@ class Facts:
         if found is not None:
             self._inode, self._offset = found.st_ino, found.st_size
 
-    def tell(self, kind: str, id: str, text: str = "", **data: Any) -> Fact:  # noqa: A002 - the JSON key
+    def tell(self, kind: str, id: str, text: str = "", **data: Any) -> Fact:
         """Append a fact; to be called after the rename that it tells of."""
         fact = Fact(kind=kind, id=id, at=now(), pid=os.getpid(), text=text, data=data)
         line = msgspec.json.encode(fact)

@@ -1,0 +1,70 @@
+"""From a repository, a choice and the files' own headers to the model that the catalog lists."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from rbee_tui.engine import gguf
+from rbee_tui.engine.artifacts import Model, ModelFile, Role
+from rbee_tui.engine.errors import MetadataError
+from rbee_tui.engine.jobs import PlannedFile, Record
+from rbee_tui.engine.text import now
+
+_CONFIG = frozenset({"config.json", "generation_config.json", "model.safetensors.index.json"})
+
+
+def role(path: str) -> Role:
+    """What a file of a repository is for, from its name."""
+    name = PurePosixPath(path).name.lower()
+    if name.startswith("mmproj") or ".mmproj" in name:
+        return "projector"
+    if name.endswith((".gguf", ".safetensors", ".bin", ".pth")):
+        return "weights"
+    if name.startswith("tokenizer") or name in {"vocab.json", "merges.txt", "special_tokens_map.json"}:
+        return "tokenizer"
+    return "config" if name in _CONFIG else "other"
+
+
+def finished_model(record: Record, directory: Path) -> Model:
+    """The model of a job whose files are all in place, with what its header says."""
+    stamp = now()
+    files = [model_file(file, stamp) for file in record.files]
+    model = msgspec.structs.replace(record.model, files=files, verified_at=stamp)
+    weights = next((f for f in files if f.role == "weights" and f.path.lower().endswith(".gguf")), None)
+    return with_header(model, directory / weights.path) if weights else model
+
+
+def model_file(file: PlannedFile, verified_at: str) -> ModelFile:
+    """A planned file as the catalog keeps it."""
+    return ModelFile(
+        path=file.target,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        blob_id=file.blob_id,
+        role=role(file.path),
+        verified_at=verified_at,
+    )
+
+
+def with_header(model: Model, path: Path) -> Model:
+    """The model with what its GGUF header says; unchanged where the header cannot be read."""
+    try:
+        header = gguf.read(path)
+    except MetadataError:
+        return model
+    return msgspec.structs.replace(
+        model,
+        architecture=header.architecture or model.architecture,
+        quantization=model.quantization or header.quantization,
+        context_length=header.context_length or model.context_length,
+    )
+
+
+def changes(model: Model) -> dict[str, Any]:
+    """Every field of a model but its id and status, as `Catalog.update` takes them."""
+    return {
+        name: getattr(model, name)
+        for name in model.__struct_fields__
+        if name not in ("id", "status") and getattr(model, name) is not None
+    }

@@ -1,0 +1,85 @@
+"""Engine: the composition root that a command, a screen and a server share."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Self
+
+from rbee_tui.engine.board import Board, Changes
+from rbee_tui.engine.catalog import ModelCatalog, Removed, WorkerCatalog
+from rbee_tui.engine.errors import RefusedError
+from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.hub import Hub
+from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.paths import Root
+from rbee_tui.engine.provisioner import ModelProvisioner
+from rbee_tui.engine.text import clean
+from rbee_tui.engine.workers.install import Installer
+from rbee_tui.engine.workers.supervise import Supervisor
+
+_LOOK_SECONDS = 0.5
+
+
+class Engine:
+    """One root's catalogs, downloads and workers; `async with` it to follow changes and run downloads.
+
+    Leaving lets go of downloads, which stay wanted, and never stops a worker.
+    """
+
+    def __init__(self, root: Root | None = None, hub: Hub | None = None, *, verb: str = "rbee") -> None:
+        self.root = root or Root.find().prepare()
+        self.facts = Facts(self.root.facts)
+        self.models = ModelCatalog(self.root)
+        self.workers = WorkerCatalog(self.root)
+        self.hub = hub or Hub()
+        self.provisioner = ModelProvisioner(
+            self.root, self.hub, models=self.models, facts=self.facts, verb=verb
+        )
+        self.processes = Supervisor(self.root, self.models, self.workers, self.facts)
+        self.installer = Installer(self.root, self.workers, self.facts)
+        self.board = Board()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._watch = asyncio.create_task(self._look(), name="watch")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.provisioner.leave()
+
+    def changes(self, every: float = 0.5) -> AsyncGenerator[Changes]:
+        """Follow what all processes on the root do: facts, and a JobProgress under `job:<id>` in `latest`."""
+        return self.board.changes(every)
+
+    def remove_model(self, model_id: str) -> Removed:
+        """Remove a model and its files; raises RefusedError while a download wants it."""
+        for record in self.provisioner.store.list():
+            if record.outcome is None and record.model.id == model_id:
+                raise RefusedError(
+                    f"{clean(model_id)} is being downloaded (job {record.id})",
+                    hint=f"rbee cancel {record.id} ends that, and removes what it brought",
+                )
+        return self.models.remove(model_id)
+
+    async def _look(self) -> None:
+        """Bring to the board what every process did; while nothing is under way a look costs one stat."""
+        seen: dict[str, JobProgress] = {}
+        facts = Facts(self.root.facts)
+        busy = True
+        while True:
+            told = facts.read_new()
+            for fact in told:
+                self.board.tell(fact)
+            if told or busy:
+                jobs = self.provisioner.jobs()
+                busy = any(job.holder is not None for job in jobs)
+                for job in jobs:
+                    if seen.get(job.id) != job:
+                        seen[job.id] = job
+                        self.board.record(f"job:{job.id}", job)
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,297 @@
+"""Runs one job whose lock this process holds: its files in threads, its record and note beside them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from rbee_tui.engine import describe, transfer
+from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
+from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.errors import NotFoundError, RbeeError
+from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.jobs import (
+    FILES_AT_ONCE,
+    ActiveFile,
+    Outcome,
+    PlannedFile,
+    Record,
+    Run,
+    State,
+    active_files,
+    admit,
+    finished_bits,
+)
+from rbee_tui.engine.meter import Meter
+from rbee_tui.engine.paths import Root, beneath
+from rbee_tui.engine.process import Identity
+from rbee_tui.engine.records import JobStore
+from rbee_tui.engine.text import now, size
+from rbee_tui.engine.transfer import Progress, Source
+
+_TICK_SECONDS = 0.1
+_BEAT_SECONDS = 0.5
+
+Ending = Literal["done", "paused", "cancelled", "failed", "released"]
+
+
+class JobRunner:
+    """One run of one job, from taking it up to its end, a pause, or this process's leaving."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands over what a run needs
+        self,
+        record: Record,
+        who: Identity,
+        verb: str,
+        *,
+        store: JobStore,
+        models: ModelCatalog,
+        facts: Facts,
+        threads: Executor,
+        token: str | None,
+    ) -> None:
+        self.record = record
+        self.progress = [Progress(total=file.size_bytes) for file in record.files]
+        self._who = who
+        self._verb = verb
+        self._store = store
+        self._models = models
+        self._facts = facts
+        self._threads = threads
+        self._token = token
+        self._stop = threading.Event()
+        self._finished = set(record.finished)
+        self._meters = [Meter() for _ in record.files]
+        self._meter = Meter()
+        self._state: State = "queued"
+        self._beat = 0.0
+        self._stamp = (0, 0)
+
+    def leave(self) -> None:
+        """Let go of the job as soon as its threads have stopped; it stays wanted, for whoever adopts it."""
+        self._stop.set()
+
+    async def run(self) -> Ending:
+        """Run the job; every ending is in its record when this returns, and errors are its outcome."""
+        self._note("queued")
+        try:
+            with suppress(transfer.Stopped):
+                if await self._wait_admitted():
+                    self._note("running")
+                    self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
+                    await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
+                    await self._fetch_all()
+            return await asyncio.to_thread(self._end)
+        except RbeeError as error:
+            return await asyncio.to_thread(self._fail, error)
+
+    async def _wait_admitted(self) -> bool:
+        while not self._stop.is_set():
+            unfinished = [record for record in self._store.list() if record.outcome is None]
+            if self.record.id in admit(record for record in unfinished if self._is_held(record)):
+                return True
+            await self._tick()
+        return False
+
+    def _is_held(self, record: Record) -> bool:
+        return record.id == self.record.id or self._store.holder(record.id) is not None
+
+    async def _fetch_all(self) -> None:
+        gate = asyncio.Semaphore(FILES_AT_ONCE)
+        tasks = [asyncio.ensure_future(self._fetch_one(gate, i)) for i in range(len(self.record.files))]
+        try:
+            while not all(task.done() for task in tasks):
+                if any(task.done() and task.exception() for task in tasks):
+                    self._stop.set()
+                await self._tick()
+        finally:
+            self._stop.set()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        # The first error stops the other files: what they report is only that they were stopped.
+        errors.sort(key=lambda error: isinstance(error, transfer.Stopped))
+        if errors:
+            raise errors[0]
+
+    async def _fetch_one(self, gate: asyncio.Semaphore, index: int) -> None:
+        async with gate:
+            work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
+            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _bring(self, index: int) -> None:
+        """Bring one file to its place, in a worker thread; one that is there and right is left alone."""
+        planned = self.record.files[index]
+        if self._stop.is_set():
+            raise transfer.Stopped
+        source = source_of(self.record, planned)
+        directory = self._models.directory(self.record.model.id)
+        target = beneath(directory, planned.target)
+        progress = self.progress[index]
+        known = index in self._finished
+        if not transfer.already_there(source, target, known=known, stop=self._stop, progress=progress):
+            name = transfer.part_name(directory.name, source)
+            transfer.fetch(
+                source,
+                part=self._store.root.part_directory() / name,
+                target=target,
+                token=self._token,
+                stop=self._stop,
+                progress=progress,
+                lock=self._store.root.locks / f"part-{name}.lock",
+            )
+        if not known:
+            self._publish(index)
+
+    def _publish(self, index: int) -> None:
+        def add(record: Record) -> Record:
+            return msgspec.structs.replace(record, finished=sorted({*record.finished, index}))
+
+        self._store.change(self.record.id, self._verb, add)
+        self._finished.add(index)
+
+    async def _tick(self) -> None:
+        """One look at the record, one beat if it is time, one short rest."""
+        stamp = self._store.stamp(self.record.id)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.record = self._store.get(self.record.id)
+            if self.record.wanted != "running":
+                self._state = "pausing"
+                self._stop.set()
+        if time.time() - self._beat >= _BEAT_SECONDS:
+            self._note(self._state)
+        await asyncio.sleep(_TICK_SECONDS)
+
+    def _note(self, state: State, *, seq: int | None = None) -> None:
+        """Write down how far the job is: for others to see, so that a full disk does not stop the job."""
+        self._state = state
+        self._beat = time.time()
+        run = self.snapshot()
+        with suppress(RbeeError):
+            self._store.write_run(self.record.id, msgspec.structs.replace(run, seq=seq) if seq else run)
+
+    def snapshot(self) -> Run:
+        """How far the job is, from the counters that its threads keep."""
+        at = time.monotonic()
+        downloaded = [p.kept + p.received for p in self.progress]
+        rates = [meter.update(p.received, at) for meter, p in zip(self._meters, self.progress, strict=True)]
+        active = [
+            ActiveFile(i, downloaded[i], p.kept, rates[i], p.state, p.waiting_for)
+            for i, p in enumerate(self.progress)
+            if i not in self._finished and p.state != "waiting"
+        ]
+        counted = sum(
+            file.size_bytes if i in self._finished else min(downloaded[i], file.size_bytes)
+            for i, file in enumerate(self.record.files)
+        )
+        return Run(
+            who=self._who,
+            verb=self._verb,
+            beat=self._beat,
+            # A pause counts as answered once the job was let go, not while its threads still stop.
+            seq=self.record.seq if self.record.wanted == "running" else self.record.seq - 1,
+            state=self._state,
+            downloaded=counted,
+            kept=sum(p.kept for p in self.progress),
+            rate=self._meter.update(sum(p.received for p in self.progress), at),
+            active=active_files(active),
+            finished=finished_bits(self._finished),
+        )
+
+    def _store_model(self, model: Model, status: str) -> None:
+        """Show the model in the catalog: a new entry, or the one that is there with what is new."""
+        try:
+            entry = self._models.get(model.id)
+        except NotFoundError:
+            self._models.add_model(msgspec.structs.replace(model, status=status))
+            return
+        # What a running download will bring is not there yet: an entry that exists keeps its old facts.
+        fields = describe.changes(model) if status == AVAILABLE or entry.artifact is None else {}
+        self._models.update(model.id, **fields, status=status)
+
+    def _end(self) -> Ending:
+        record = self.record = self._store.get(self.record.id)
+        if record.outcome is not None:
+            return record.outcome.state
+        if len(self._finished) == len(record.files):
+            return self._complete()
+        if record.wanted == "cancelled":
+            clean_up(record, self._store, self._models, self._facts, self._verb)
+            self._note("cancelled", seq=record.seq)
+            return "cancelled"
+        if record.wanted == "paused":
+            self._note("paused", seq=record.seq)
+            self._facts.tell("job.paused", record.id, f"{record.model.id} is paused at {self._reached()}")
+            return "paused"
+        self._note("interrupted", seq=record.seq)
+        return "released"
+
+    def _reached(self) -> str:
+        return f"{size(self.snapshot().downloaded)} of {size(self.record.total)}"
+
+    def _complete(self) -> Ending:
+        model = describe.finished_model(self.record, self._models.directory(self.record.model.id))
+        self._store_model(model, AVAILABLE)
+        conclude(self._store, self.record.id, self._verb, Outcome(state="done", at=now()))
+        self._note("done")
+        self._facts.tell("job.done", self.record.id, f"{model.id} is here and verified")
+        return "done"
+
+    def _fail(self, error: RbeeError) -> Ending:
+        outcome = Outcome(state="failed", at=now(), error=str(error), hint=error.hint, code=error.code)
+        self.record = conclude(self._store, self.record.id, self._verb, outcome)
+        # The entry may be what could not be written; the record has the error either way.
+        with suppress(RbeeError):
+            self._models.update(self.record.model.id, status=failed(str(error)))
+        self._note("failed")
+        self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {error}")
+        return "failed"
+
+
+def source_of(record: Record, planned: PlannedFile) -> Source:
+    """Where the transfer finds a planned file, and what it must be."""
+    return Source(
+        endpoint=record.endpoint,
+        repo=record.repo,
+        revision=record.revision,
+        path=planned.path,
+        size_bytes=planned.size_bytes,
+        sha256=planned.sha256,
+        blob_id=planned.blob_id,
+    )
+
+
+def conclude(store: JobStore, job_id: str, verb: str, outcome: Outcome) -> Record:
+    """Write a job's outcome into its record, once."""
+    return store.change(
+        job_id, verb, lambda r: r if r.outcome else msgspec.structs.replace(r, outcome=outcome)
+    )
+
+
+def part_paths(record: Record, root: Root, models: ModelCatalog) -> list[Path]:
+    """The arriving files of a job."""
+    name = models.directory(record.model.id).name
+    return [
+        root.part_directory() / transfer.part_name(name, source_of(record, file)) for file in record.files
+    ]
+
+
+def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
+    """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock."""
+    for part in part_paths(record, store.root, models):
+        transfer.discard(part)
+    try:
+        if record.fresh_entry:
+            models.remove(record.model.id)
+        else:
+            models.update(record.model.id, status=record.model.status)
+    except NotFoundError:
+        pass
+    conclude(store, record.id, verb, Outcome(state="cancelled", at=now()))
+    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; its partial files are gone")

@@ -1,0 +1,105 @@
+"""What a download will be: pure decisions from a repository's listing to a job's record."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rbee_tui.engine.artifacts import Entry, Health, Model
+from rbee_tui.engine.choices import Choice
+from rbee_tui.engine.errors import NoSpaceError, RefusedError
+from rbee_tui.engine.hub import Repository
+from rbee_tui.engine.ids import default_model_id
+from rbee_tui.engine.jobs import PlannedFile, Record
+from rbee_tui.engine.text import clean, size
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A download before anything was written: the model it makes and the files it needs."""
+
+    endpoint: str
+    repo: str
+    revision: str
+    model: Model
+    files: list[PlannedFile]
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def plan(endpoint: str, repository: Repository, choice: Choice, model_id: str | None) -> Plan:
+    """The plan for one choice of a repository."""
+    wanted = model_id or default_model_id(repository.id, choice.file)
+    pinned = f"{endpoint.rstrip('/')}/{repository.id}"
+    url = (
+        f"{pinned}/resolve/{repository.commit}/{choice.file}"
+        if choice.file
+        else f"{pinned}/tree/{repository.commit}"
+    )
+    model = Model(
+        id=wanted,
+        name=clean(choice.name),
+        version=choice.quantization or repository.commit[:12],
+        size_bytes=choice.size_bytes,
+        source_url=url,
+        repo=repository.id,
+        revision=repository.commit,
+        format=choice.format,
+        quantization=choice.quantization,
+        license=repository.license,
+    )
+    return Plan(
+        endpoint=endpoint, repo=repository.id, revision=repository.commit, model=model, files=choice.layout()
+    )
+
+
+def settle_id(
+    chosen: Plan, find: Callable[[str], Entry[Model] | None], records: Iterable[Record], *, named: bool
+) -> Plan:
+    """The plan under an id of its own: one that another source has gets `--<owner>`.
+
+    Raises RefusedError when the user named the id, or both are taken.
+    """
+    sources = {record.model.id: record.repo for record in records if record.outcome is None}
+    owner = chosen.repo.split("/", maxsplit=1)[0].lower()
+    for candidate in (chosen.model.id, *(() if named else (f"{chosen.model.id}--{owner}",))):
+        entry = find(candidate)
+        repo = sources.get(candidate) or (entry.artifact.repo if entry and entry.artifact else None)
+        taken = candidate in sources or entry is not None
+        if taken and repo != chosen.repo and not _same_source(entry, chosen):
+            continue
+        return msgspec.structs.replace(chosen, model=msgspec.structs.replace(chosen.model, id=candidate))
+    raise RefusedError(
+        f"the id {clean(chosen.model.id)!r} belongs to another model", hint="choose another one with --id"
+    )
+
+
+def _same_source(entry: Entry[Model] | None, chosen: Plan) -> bool:
+    """An entry in the specification's own format has no repository: its URL names the source."""
+    model = entry.artifact if entry else None
+    return model is not None and model.repo is None and f"/{chosen.repo}/" in f"{model.source_url}/"
+
+
+def already_here(entry: Entry[Model] | None, files: list[PlannedFile]) -> bool:
+    """Whether the catalog has exactly these files, verified and whole."""
+    if entry is None or entry.artifact is None or entry.health is not Health.OK:
+        return False
+    if entry.artifact.status != "Available":
+        return False
+    have = {file.path: file for file in entry.artifact.files}
+    return all(
+        file.target in have
+        and file.same_bytes(have[file.target].size_bytes, have[file.target].sha256, have[file.target].blob_id)
+        for file in files
+    )
+
+
+def require_room(needed: int, free: int, promised: int) -> None:
+    """Raise NoSpaceError with the figures when `needed` bytes do not fit beside what is promised already."""
+    if needed > free - promised:
+        beside = f", of which {size(promised)} are promised to other downloads" if promised else ""
+        raise NoSpaceError(
+            f"this needs {size(needed)}, and the disk has {size(free)} free{beside}",
+            hint="rbee models list shows what takes room; rbee models remove frees it",
+        )

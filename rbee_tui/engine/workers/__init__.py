@@ -1,0 +1,1 @@
+"""Workers: what may be installed, installing it, and running it on a model."""

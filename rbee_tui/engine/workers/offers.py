@@ -1,0 +1,29 @@
+"""The bundled listing: what may be installed without a worker catalog server."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from rbee_tui.engine.artifacts import Offer
+from rbee_tui.engine.errors import NotFoundError
+from rbee_tui.engine.text import clean
+
+
+@cache
+def bundled() -> tuple[Offer, ...]:
+    """The offers that come with rbee; versions and hashes are pinned."""
+    raw: dict[str, Any] = msgspec.json.decode((files(__package__) / "bundled.json").read_bytes())
+    for offer in raw["offers"]:
+        offer["requirements"] = [raw["requirements"][name] for name in offer["requirements"]]
+    return msgspec.convert(tuple(raw["offers"]), tuple[Offer, ...])
+
+
+def find(worker_id: str) -> Offer:
+    """The offer with this id; raises NotFoundError with those that there are."""
+    for offer in bundled():
+        if offer.id == worker_id:
+            return offer
+    names = ", ".join(offer.id for offer in bundled())
+    raise NotFoundError(f"there is no worker {clean(worker_id)!r} to install", hint=f"there are {names}")
