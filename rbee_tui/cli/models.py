@@ -9,7 +9,8 @@ from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, yes_option
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
-from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.errors import IntegrityError, UsageError
+from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean, size
 
 LISTING = "rbee models list shows them"
@@ -67,7 +68,7 @@ def status_word(status: object) -> str:
     """A stored status as a word or two; one that is not the specification's is shown as it is, cut short."""
     if isinstance(status, str):
         return status.lower()[:16]
-    return "failed" if isinstance(status, dict) and "Failed" in status else "unknown"
+    return "failed" if "Failed" in as_dict(status) else "unknown"
 
 
 @models.command()
@@ -116,9 +117,8 @@ def _fields(model: Model) -> dict[str, str]:
 
 def status_sentence(status: object) -> str:
     """A stored status with its error."""
-    if isinstance(status, dict) and isinstance(failed := status.get("Failed"), dict):
-        return f"failed: {failed.get('error', '')}"
-    return str(status)
+    failed = as_dict(as_dict(status).get("Failed"))
+    return f"failed: {failed.get('error', '')}" if failed else str(status)
 
 
 @models.command()
@@ -132,7 +132,15 @@ def verify(*, model: str | None, everything: bool, as_json: bool) -> None:
     catalog = ModelCatalog()
     ids = [entry.id for entry in catalog.list()] if model is None else [find(catalog, model)]
     results = [catalog.verify(each) for each in ids]
-    output.result(results)
+    if as_json:
+        output.print_json(results)
+    for found in () if as_json else results:
+        for file in found.files:
+            output.result(f"{file.result:7}  {size(file.size_bytes):>9}  {clean(file.path)}")
+        output.note(f"{clean(found.id)} is {'whole' if found.ok else 'damaged'}")
+    wrong = [clean(found.id) for found in results if not found.ok]
+    if wrong:
+        raise IntegrityError(f"damaged: {', '.join(wrong)}", hint="rbee pull brings the bad files again")
 
 
 @models.command(name="import")

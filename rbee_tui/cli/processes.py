@@ -10,11 +10,10 @@ import click
 from rbee_tui.cli import output
 from rbee_tui.cli.options import engine, json_option, one_of, run
 from rbee_tui.engine.errors import NotFoundError, UsageError
-from rbee_tui.engine.text import clean, duration, memory
+from rbee_tui.engine.text import clean, memory
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
-    from rbee_tui.engine.variants import Selection
     from rbee_tui.engine.workers.supervise import RunningWorker
 
 _LISTING = "rbee ps lists those that run"
@@ -128,10 +127,8 @@ def prompt(*, model: str, text: str, max_tokens: int, as_json: bool) -> None:
         house = engine("prompt")
         model_id = running_id(house, model)
         said: list[str] = []
-        last = None
         async for chunk in house.processes.prompt(model_id, asked, max_tokens=max_tokens):
             said.append(chunk.text)
-            last = chunk
             if not as_json:
                 write_answer(chunk.text, sys.stdout)
         answer = "".join(said)
@@ -140,7 +137,6 @@ def prompt(*, model: str, text: str, max_tokens: int, as_json: bool) -> None:
             return
         if not answer.endswith("\n"):
             output.result("")
-        del last
 
     run(main())
 
@@ -195,7 +191,7 @@ def tail(path: Path, count: int) -> tuple[list[str], int]:
 
 
 def new_lines(path: Path, offset: int) -> Iterator[str]:
-    """Whole lines that are written to a file from `offset` on, for ever; a file that was replaced begins anew."""
+    """Whole lines written to a file from `offset` on, for ever; a file that was replaced begins anew."""
     import time  # noqa: PLC0415 - only a follower waits
 
     rest = b""

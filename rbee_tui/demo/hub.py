@@ -20,6 +20,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -172,7 +173,7 @@ class DemoHub:
         page = [self._summary(repo) for repo in found[start : start + limit]]
         headers = {}
         if start + limit < len(found):
-            more = urlencode({**query, "cursor": start + limit})
+            more = _next_page(query, start + limit)
             headers["Link"] = f'<{self.url}/api/models?{more}>; rel="next"'
         return JSONResponse(page, headers=headers)
 
@@ -240,7 +241,7 @@ class DemoHub:
         )
         headers = {}
         if start + limit < len(found):
-            more = urlencode({**request.query_params, "cursor": start + limit})
+            more = _next_page(request.query_params, start + limit)
             headers["Link"] = f'<{self.url}{request.url.path}?{more}>; rel="next"'
         return JSONResponse(found[start : start + limit], headers=headers)
 
@@ -365,6 +366,12 @@ class DemoHub:
             self._clock = max(self._clock, now) + count / rate
             pause = self._clock - now
         await asyncio.sleep(pause)
+
+
+def _next_page(query: QueryParams, cursor: int) -> str:
+    """The query of the page that begins at `cursor`."""
+    kept = [(key, value) for key, value in query.multi_items() if key != "cursor"]
+    return urlencode([*kept, ("cursor", str(cursor))])
 
 
 def git_blob_id(data: bytes) -> str:

@@ -1,8 +1,8 @@
 """A tiny, real llama-architecture GGUF that recites a sentence, written with `struct` alone.
 
 Its attention and feed-forward outputs are zero, so the next token depends on the last one alone. The
-vocabulary has the 256 bytes, and no merges: a prompt only ever becomes bytes, all of which share one embedding.
-The output head maps it to the first piece of the sentence, each piece to the next, and the last to the end.
+vocabulary has the 256 bytes, and no merges: a prompt only ever becomes bytes, which share one embedding. The
+output head maps it to the first piece of the sentence, each piece to the next, and the last to the end.
 """
 
 import hashlib

@@ -110,7 +110,8 @@ class Catalog(Generic[ArtifactT]):
     def add(self, artifact: ArtifactT) -> Entry[ArtifactT]:
         """Add an artifact; raises RefusedError when its id is taken."""
         with self.lock(artifact.id, f"add {self.noun}").acquire(_LOCK_SECONDS):
-            if self.contains(artifact.id):
+            # Files come before the metadata that names them: they alone are no entry.
+            if (self.directory(artifact.id) / METADATA).exists():
                 raise RefusedError(f"there is a {self.noun} {clean(artifact.id)!r} already")
             self._write(artifact, {}, now())
         self.facts.tell(f"{self.noun}.added", artifact.id)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rbee_tui.engine.errors import MetadataError
+from rbee_tui.engine.plain import as_list
 from rbee_tui.engine.text import clean
 
 MAGIC = b"GGUF"
@@ -198,8 +199,7 @@ def _skip_tensor(reader: _Reader) -> None:
 def _whole(values: dict[str, Any], key: str) -> int:
     found = values.get(key)
     if isinstance(found, list):
-        numbers = [item for item in found if isinstance(item, int)]
-        found = max(numbers, default=0)
+        found = max((item for item in as_list(found) if isinstance(item, int)), default=0)
     return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
 
 
@@ -216,7 +216,7 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
 
     heads = number("attention.head_count")
     width = number("embedding_length") // heads if heads else 0
-    words = values.get("tokenizer.ggml.tokens")
+    words: Any = values.get("tokenizer.ggml.tokens")
     return Header(
         architecture=architecture,
         name=_text(values, "general.name"),
@@ -231,7 +231,7 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
         n_head_kv=number("attention.head_count_kv") or heads,
         head_k=number("attention.key_length") or width,
         head_v=number("attention.value_length") or width,
-        n_vocab=len(words) if isinstance(words, range | list) else number("vocab_size"),
+        n_vocab=len(words) if isinstance(words, range) else number("vocab_size"),
         n_expert=number("expert_count"),
         sliding_window=number("attention.sliding_window"),
         latent_attention=bool(number("attention.kv_lora_rank")),

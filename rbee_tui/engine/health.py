@@ -4,6 +4,7 @@ import os
 import time
 
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Health, Model, Worker
+from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean, size
 
 ARRIVING_SECONDS = 10.0
@@ -40,7 +41,7 @@ def of_model(model: Model, path: str) -> Verdict:
     if not absent and not wrong and files:
         return _of_status(model.status)
     verdict = _incomplete(model, files, absent, wrong)
-    if verdict[0] is not Health.PARTIAL and model.status != DOWNLOADING and changed_just_now(path):
+    if verdict[0] is not Health.MISSING and model.status != DOWNLOADING and changed_just_now(path):
         return Health.ARRIVING, f"{verdict[1]}; it changed just now"
     return verdict
 
@@ -62,9 +63,9 @@ def _of_status(status: object) -> Verdict:
         return Health.OK, ""
     if status == DOWNLOADING:
         return Health.PARTIAL, "its download is not finished"
-    if isinstance(status, dict) and "Failed" in status:
-        failure: object = status["Failed"]
-        error = failure.get("error") if isinstance(failure, dict) else failure
+    if "Failed" in as_dict(status):
+        failure = as_dict(status)["Failed"]
+        error = as_dict(failure).get("error", failure)
         return Health.PARTIAL, f"its download failed: {clean(str(error))}"
     return Health.OK, f"its status is unknown: {clean(str(status))[:60]}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rbee_tui.engine.errors import WorkerError
+from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
@@ -88,10 +89,10 @@ async def stream_events(url: str, body: Any, *, key: str | None = None) -> Async
 
 def _event(text: str) -> Any:
     try:
-        event = msgspec.json.decode(text)
+        event: Any = msgspec.json.decode(text)
     except msgspec.MsgspecError:
         raise WorkerError("the worker's answer is not JSON") from None
-    if isinstance(event, dict) and "error" in event:
+    if "error" in as_dict(event):
         raise WorkerError(f"the worker says: {_words(event)}")
     return event
 
@@ -106,8 +107,8 @@ def refused(code: int, body: bytes) -> WorkerError:
 
 
 def _words(answer: Any) -> str:
-    error = answer.get("error", answer) if isinstance(answer, dict) else answer
-    message = error.get("message", error) if isinstance(error, dict) else error
+    error = as_dict(answer).get("error", answer)
+    message = as_dict(error).get("message", error)
     return clean(" ".join(str(message).split()))[:300]
 
 

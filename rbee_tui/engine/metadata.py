@@ -8,6 +8,7 @@ import msgspec
 
 from rbee_tui.engine.artifacts import ArtifactT, Model, Worker
 from rbee_tui.engine.errors import MetadataError
+from rbee_tui.engine.plain import as_dict, as_list
 from rbee_tui.engine.text import clean
 
 MAX_BYTES = 1 << 20
@@ -32,13 +33,14 @@ def decode(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise MetadataError(f"metadata.json is larger than {MAX_BYTES >> 20} MiB")
     try:
-        found = msgspec.json.decode(raw)
+        found: Any = msgspec.json.decode(raw)
     except RecursionError:
         raise MetadataError("metadata.json is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise MetadataError(f"metadata.json is not JSON: {clean(str(error))}") from None
     if not isinstance(found, dict):
         raise MetadataError("metadata.json is not an object")
+    found = as_dict(found)
     # Each key in the text matches the pattern; as many keys in the value mean that none was there twice.
     if _count_keys(found, 0) != len(_KEY.findall(raw)):
         _refuse_duplicates(raw)
@@ -50,11 +52,8 @@ def decode(raw: bytes) -> dict[str, Any]:
 def _count_keys(value: Any, depth: int) -> int:
     if depth > MAX_DEPTH:
         raise MetadataError("metadata.json is nested too deeply")
-    if isinstance(value, dict):
-        return len(value) + sum(_count_keys(v, depth + 1) for v in value.values() if type(v) in (dict, list))
-    if isinstance(value, list):
-        return sum(_count_keys(v, depth + 1) for v in value if type(v) in (dict, list))
-    return 0
+    inner = [*as_dict(value).values(), *as_list(value)]
+    return len(as_dict(value)) + sum(_count_keys(v, depth + 1) for v in inner if type(v) in (dict, list))
 
 
 def _refuse_duplicates(raw: bytes) -> None:
@@ -70,13 +69,8 @@ def _refuse_duplicates(raw: bytes) -> None:
 def _refuse_nul(value: Any) -> None:
     if isinstance(value, str) and "\0" in value:
         raise MetadataError("metadata.json holds a NUL character")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_nul(key)
-            _refuse_nul(item)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_nul(item)
+    for item in (*as_dict(value), *as_dict(value).values(), *as_list(value)):
+        _refuse_nul(item)
 
 
 def convert(found: dict[str, Any], kind: type[ArtifactT]) -> Document[ArtifactT]:
@@ -105,8 +99,7 @@ def _bad(text: str) -> NoReturn:
 
 def encode(artifact: Model | Worker, before: dict[str, Any], created_at: str, updated_at: str) -> bytes:
     """The text of a metadata.json: what `before` held and we do not know stays where it was."""
-    old = before.get("artifact")
-    merged = _merge(old if isinstance(old, dict) else {}, msgspec.to_builtins(artifact), type(artifact))
+    merged = _merge(as_dict(before.get("artifact")), msgspec.to_builtins(artifact), type(artifact))
     document = {**before, "artifact": merged, "created_at": created_at, "updated_at": updated_at}
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -125,7 +118,7 @@ def _merge_files(old: Any, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     from rbee_tui.engine.artifacts import ModelFile  # noqa: PLC0415
 
     known = set(ModelFile.__struct_fields__)
-    before = {f.get("path"): f for f in old if isinstance(f, dict)} if isinstance(old, list) else {}
+    before = {as_dict(file).get("path"): as_dict(file) for file in as_list(old)}
     return [
         {**file, **{k: v for k, v in before.get(file["path"], {}).items() if k not in known}} for file in new
     ]

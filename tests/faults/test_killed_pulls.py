@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from rbee_tui.demo.hub import DemoHub, DemoRepo
 
+from rbee_tui.demo.hub import DemoHub, DemoRepo
 from tests.e2e.support import Rbee, wait_for
 
 BLOCK = 8 << 20

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rbee_tui.demo.hub import DemoHub, DemoRepo
 
 from rbee_tui.demo import tiny
+from rbee_tui.demo.hub import DemoHub, DemoRepo
 from tests.e2e.support import Rbee
 
 PROCESSES = 16

@@ -14,7 +14,9 @@ from rbee_tui.engine.text import clean
 @cache
 def bundled() -> tuple[Offer, ...]:
     """The offers that come with rbee; versions and hashes are pinned."""
-    raw: dict[str, Any] = msgspec.json.decode((files(__package__) / "bundled.json").read_bytes())
+    raw: dict[str, Any] = msgspec.json.decode(
+        (files("rbee_tui.engine.workers") / "bundled.json").read_bytes()
+    )
     for offer in raw["offers"]:
         offer["requirements"] = [raw["requirements"][name] for name in offer["requirements"]]
     return msgspec.convert(tuple(raw["offers"]), tuple[Offer, ...])

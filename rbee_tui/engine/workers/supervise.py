@@ -28,6 +28,7 @@ from rbee_tui.engine.fit import estimate, largest_context
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.ids import directory
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import as_dict, as_list
 from rbee_tui.engine.process import Identity, this_machine
 from rbee_tui.engine.text import clean, memory, now
 from rbee_tui.engine.variants import choose
@@ -483,12 +484,8 @@ class Supervisor:
 
 def _piece(event: Any) -> str:
     """The text in one event of either protocol."""
-    choices = event.get("choices") if isinstance(event, dict) else None
-    if not choices:
-        return ""
-    first = choices[0]
-    delta = first.get("delta") or {}
-    return first.get("text") or delta.get("content") or ""
+    first = as_dict(next(iter(as_list(as_dict(event).get("choices"))), None))
+    return str(first.get("text") or as_dict(first.get("delta")).get("content") or "")
 
 
 def _read(path: Path) -> Running | None:
