@@ -34,7 +34,8 @@ def _run(words: list[str], *, as_json: bool) -> int:
     try:
         return _invoke(words)
     except RbeeError as error:
-        return _say(str(error), error.hint, error.code, error.exit_code, log=_log(error), as_json=as_json)
+        hint = error.hint or ("rbee --help lists what can be asked" if error.exit_code == USAGE else "")
+        return _say(str(error), hint, error.code, error.exit_code, log=_log(error), as_json=as_json)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "rbee"
         return _say(_sentence(error), f"{where} --help says how", "usage", USAGE, as_json=as_json)

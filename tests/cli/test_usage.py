@@ -123,7 +123,6 @@ BAD = [
     ["prompt", "x", "y", "--max-tokens", "0"],
     ["logs"],
     ["logs", "x", "-n", "-1"],
-    ["logs", "x", "-f", "--json"],
     ["stop"],
     ["stop", "x", "--all"],
     ["jobs", "drop"],
@@ -138,7 +137,6 @@ BAD = [
     ["demo", "--rate", "-1"],
     ["demo", "--say", ""],
     ["\x1b[31mred"],
-    ["models", "show", "--json", "a", "b"],
 ]
 
 
