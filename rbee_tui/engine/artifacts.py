@@ -34,6 +34,15 @@ def failed(error: str) -> dict[str, dict[str, str]]:
     return {"Failed": {"error": error}}
 
 
+# Factories, since the specification's keys are written always, also where they hold the usual value.
+def _available() -> Any:
+    return AVAILABLE
+
+
+def _nothing() -> list[str]:
+    return []
+
+
 class ModelFile(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One file of a model; `path` is relative to the artifact's directory, with `/`."""
 
@@ -54,7 +63,7 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: str
     size_bytes: int
     source_url: str
-    status: Any = AVAILABLE
+    status: Any = msgspec.field(default_factory=_available)
     """`"Available"`, `"Downloading"` or `{"Failed": {"error": ...}}`; anything else is shown as it is."""
     repo: str | None = None
     revision: str | None = None
@@ -78,8 +87,8 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
     binary_path: str
     """Relative to the artifact's directory, or absolute for a registered system binary."""
     worker_type: str
-    capabilities: list[str] = []
-    status: Any = AVAILABLE
+    capabilities: list[str] = msgspec.field(default_factory=_nothing)
+    status: Any = msgspec.field(default_factory=_available)
     runtime: str | None = None
     """The profile that knows how to start it: `xllamacpp`, `llama-server`, `llama-cpp-python`."""
     platforms: list[str] = []

@@ -57,7 +57,7 @@ class _Load(msgspec.Struct, frozen=True):
         return min(_BATCH, self.context)
 
 
-def estimate(  # noqa: PLR0913 - each is a setting of the runtime
+def estimate(
     header: Header,
     context: int,
     *,
@@ -93,7 +93,14 @@ def estimate(  # noqa: PLR0913 - each is a setting of the runtime
 
 def is_covered(header: Header) -> bool:
     """Whether the formula was measured for such models: dense, one kind of attention, no recurrent state."""
-    known = header.n_layers and header.n_embd and header.n_ff and header.n_head and header.head_k and header.head_v
+    known = (
+        header.n_layers
+        and header.n_embd
+        and header.n_ff
+        and header.n_head
+        and header.head_k
+        and header.head_v
+    )
     special = (
         header.n_expert
         or header.sliding_window
@@ -105,7 +112,7 @@ def is_covered(header: Header) -> bool:
     return bool(known) and not special
 
 
-def largest_context(  # noqa: PLR0913 - as above
+def largest_context(
     header: Header,
     room: int,
     wanted: int,

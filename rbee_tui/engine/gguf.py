@@ -380,7 +380,8 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
         sliding_window=number("attention.sliding_window"),
         kv_lora_rank=number("attention.kv_lora_rank"),
         state_floats=_state_floats(number),
-        unusual=any(number(name) for name in _UNUSUAL) or values.get(f"{architecture}.attention.causal") is False,
+        unusual=any(number(name) for name in _UNUSUAL)
+        or values.get(f"{architecture}.attention.causal") is False,
         tensors=tensors,
         tensor_bytes=tensor_bytes,
     )
@@ -395,4 +396,8 @@ def _state_floats(number: Callable[[str], int]) -> int:
     inner, state = number("ssm.inner_size"), number("ssm.state_size")
     convolved = max(0, number("ssm.conv_kernel") - 1) * (inner + 2 * number("ssm.group_count") * state)
     width = number("embedding_length")
-    return convolved + inner * state + (number("wkv.head_size") * width + 2 * width if number("wkv.head_size") else 0)
+    return (
+        convolved
+        + inner * state
+        + (number("wkv.head_size") * width + 2 * width if number("wkv.head_size") else 0)
+    )

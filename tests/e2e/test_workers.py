@@ -129,7 +129,7 @@ class TestWorker:
         """The worker fails with the end of its log, and nothing is left running."""
         data = tiny.build()
         broken = tmp_path / "broken.gguf"
-        broken.write_bytes(data[:-10_000])
+        broken.write_bytes(data.replace(b"llama", b"llamx"))
         rbee.run("models", "import", str(broken), "--id", "broken")
         process = rbee.start("start", "broken")
         _, said = process.communicate(timeout=60)

@@ -110,6 +110,7 @@ def load(path: Path) -> Loaded:
     found: list[tuple[int, Block]] = []
     header: Header | None = None
     covers = 0
+    latest: dict[int, int] = {}
     with durable.storage("read", path):
         try:
             file = path.open("rb")
@@ -125,9 +126,11 @@ def load(path: Path) -> Loaded:
                     header = header or line
                 elif isinstance(line, Block):
                     found.append((at, line))
+                    latest[line.offset] = line.length
                 elif line is not None:
                     covers = max(covers, line.covers)
-                    found.extend((at, piece) for piece in line.streams)
+                    # A piece that grew while the sync ran is told by a line before this one.
+                    found.extend((at, p) for p in line.streams if p.length > latest.get(p.offset, 0))
                 at += len(raw)
     return _sort(header, found, covers) if header else Loaded()
 

@@ -1,7 +1,6 @@
 """The parent of a runtime: waits for it, and writes down how it ended, for whoever asks later.
 
 Run as `python keeper.py EXIT_FILE COMMAND...`. Only the standard library: it runs under the base interpreter.
-It leads the runtime's process group, and takes what is left of the group with it when it ends.
 """
 
 import ctypes
@@ -12,93 +11,42 @@ import subprocess
 import sys
 import time
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PASS_ON_SECONDS = 1
 _PR_SET_PDEATHSIG = 1
 
 
 def main():
-    """Run the command, stay through signals, write down how it ended, and end the rest of the group."""
+    """Run the command, pass signals on, and end as it ended."""
     exit_file, *command = sys.argv[1:]
-    asked = []
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _: note_signal(asked, number))
-    this = os.getpid()
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with_parent(this)
-        )
-    except OSError as error:
-        print(f"{command[0]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
-        write(exit_file, {"error": f"{command[0]} cannot be started: {error.strerror}"})
-        os._exit(127)
-    # A signal to the group has reached the runtime as well; one to this process alone is passed on after a while.
-    signal.signal(signal.SIGALRM, lambda *_: pass_on(process, asked))
-    if asked:
-        signal.alarm(PASS_ON_SECONDS)
-    _, status, usage = os.wait4(process.pid, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    code = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
+    # The group gets the signal, the runtime ends by it, and this process stays to write that down.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    code = process.wait()
     write(
         exit_file,
-        {
-            "code": code if code >= 0 else None,
-            "signal": -code if code < 0 else None,
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-            "max_rss_bytes": usage.ru_maxrss * unit,
-        },
+        {"code": code if code >= 0 else None, "signal": -code if code < 0 else None, "at": time.time()},
     )
-    if os.getpgrp() == this:
-        # What the runtime left behind; this process is of the group too, and has nothing more to do.
-        os.killpg(this, signal.SIGKILL)
     os._exit(code if code >= 0 else 128 - code)
 
 
-def note_signal(asked, number):
-    """Remember a signal, and look in a moment whether the runtime has heard it too."""
-    asked.append(number)
-    signal.alarm(PASS_ON_SECONDS)
-
-
-def pass_on(process, asked):
-    """Send the runtime the last signal that came; it may be gone already, and not yet waited for."""
-    if asked:
-        try:
-            os.kill(process.pid, asked[-1])
-        except ProcessLookupError:
-            pass
-
-
-def die_with_parent(parent):
+def die_with_parent():
     """Ask Linux to end this process with its parent, so that a killed keeper leaves no orphan."""
-    for number in SIGNALS:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def write(path, value):
-    """Replace a file durably, with the cookie of the start that it tells of."""
-    value.update(cookie=os.environ.get("RBEE_COOKIE", ""), at=time.time())
+    """Replace a file durably."""
     temporary = path + ".tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(handle, json.dumps(value).encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(temporary, path)
-        directory = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        print(f"the exit cannot be written down: {error}", file=sys.stderr, flush=True)
+        os.write(handle, json.dumps(value).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,15 @@ class TestReading:
         assert load(path).unproven == {0: FIRST, 5 * GRID: LAST}
         assert load(path).pieces == {longer.offset: longer, high.offset: high}
 
+    def test_a_piece_that_grew_while_the_sync_ran_keeps_its_length(self, path: Path) -> None:
+        """The checkpoint tells the piece as it was when its sync began, and comes after the longer one."""
+        journal = Journal(path, HEADER, [], [])
+        short, grown = Block(2 * GRID, 10, "4" * 32), Block(2 * GRID, 30, "6" * 32)
+        journal.append(grown)
+        journal.append(Checkpoint(0, [short]))
+        journal.close()
+        assert load(path).pieces == {grown.offset: grown}
+
     def test_a_later_line_replaces_an_earlier_one(self, path: Path) -> None:
         """A block that was fetched again has a new digest, and lost the trust of the old one."""
         journal = Journal(path, HEADER, [FIRST], [])
