@@ -171,7 +171,7 @@ class DemoHub:
         found.sort(key=lambda repo: (-repo.downloads, repo.id))
         limit, start = int(query.get("limit", _PAGE)), int(query.get("cursor", 0))
         page = [self._summary(repo) for repo in found[start : start + limit]]
-        headers = {}
+        headers: dict[str, str] = {}
         if start + limit < len(found):
             more = _next_page(query, start + limit)
             headers["Link"] = f'<{self.url}/api/models?{more}>; rel="next"'
@@ -239,7 +239,7 @@ class DemoHub:
             int(request.query_params.get("cursor", 0)),
             int(request.query_params.get("limit", _PAGE)),
         )
-        headers = {}
+        headers: dict[str, str] = {}
         if start + limit < len(found):
             more = _next_page(request.query_params, start + limit)
             headers["Link"] = f'<{self.url}{request.url.path}?{more}>; rel="next"'
