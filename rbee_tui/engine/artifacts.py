@@ -138,6 +138,8 @@ class Offer(msgspec.Struct, kw_only=True, frozen=True):
     requirements: tuple[Requirement, ...] = ()
     index_url: str | None = None
     """A package index besides the user's own; None for the user's own."""
+    unavailable: str = ""
+    """Why it cannot be installed from its listing; empty when it can."""
 
 
 def this_platform() -> str:

@@ -20,10 +20,11 @@ _PR_SET_PDEATHSIG = 1
 def main():
     """Run the command, stay through signals, write down how it ended, and end the rest of the group."""
     exit_file, *command = sys.argv[1:]
-    asked = []
+    asked, child, this = [], [], os.getpid()
+    # A signal to the group reaches the runtime as well; one to this process alone is passed on after a while.
+    signal.signal(signal.SIGALRM, lambda *_: pass_on(child, asked))
     for number in SIGNALS:
         signal.signal(number, lambda number, _: note_signal(asked, number))
-    this = os.getpid()
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with_parent(this)
@@ -32,12 +33,9 @@ def main():
         print(f"{command[0]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
         write(exit_file, {"error": f"{command[0]} cannot be started: {error.strerror}"})
         os._exit(127)
-    # A signal to the group has reached the runtime as well; one to this process alone is passed on after a while.
-    signal.signal(signal.SIGALRM, lambda *_: pass_on(process, asked))
-    if asked:
-        signal.alarm(PASS_ON_SECONDS)
+    child.append(process.pid)
     _, status, usage = os.wait4(process.pid, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    child.clear()
     code = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
     write(
@@ -61,13 +59,12 @@ def note_signal(asked, number):
     signal.alarm(PASS_ON_SECONDS)
 
 
-def pass_on(process, asked):
-    """Send the runtime the last signal that came; it may be gone already, and not yet waited for."""
-    if asked:
-        try:
-            os.kill(process.pid, asked[-1])
-        except ProcessLookupError:
-            pass
+def pass_on(child, asked):
+    """Send the runtime the last signal that came; while there is none yet, look again later."""
+    if child:
+        os.kill(child[0], asked[-1])
+    else:
+        signal.alarm(PASS_ON_SECONDS)
 
 
 def die_with_parent(parent):

@@ -72,7 +72,9 @@ def version(package):
 
 def again():
     """What to do where a worker does not run."""
-    return f"reinstall it here: rbee workers install {os.path.basename(HERE)}"
+    if os.path.isdir(SITE):
+        return f"reinstall it here: rbee workers install {os.path.basename(HERE)}"
+    return f"{sys.executable} cannot import it (any more); rbee workers install llm-worker-cpu brings one"
 
 
 def refuse_old_processor():
