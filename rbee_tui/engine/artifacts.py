@@ -1,8 +1,12 @@
-"""The metadata.json structs: what a model, a worker and an offer are."""
+"""The metadata.json structs: what a model, a worker and an offer are.
+
+They hold plain data that never leads back to itself, so the garbage collector need not look at them
+(`gc=False`): with thousands of models that would be a fifth of a listing.
+"""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -10,6 +14,8 @@ AVAILABLE = "Available"
 DOWNLOADING = "Downloading"
 
 WorkerType = Literal["cpu", "cuda", "metal"]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A size or a number of things, as far as 64 bits go."""
 Role = Literal["weights", "projector", "config", "tokenizer", "other"]
 
 
@@ -27,6 +33,8 @@ class Health(StrEnum):
     """The metadata cannot be read."""
     ARRIVING = "arriving"
     """Incomplete, and changed within the last 10 s: somebody is copying it here."""
+    IMPORTABLE = "importable"
+    """A loose GGUF file in models/, without a directory and metadata of its own."""
 
 
 def failed(error: str) -> dict[str, dict[str, str]]:
@@ -43,25 +51,28 @@ def _nothing() -> list[str]:
     return []
 
 
-class ModelFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ModelFile(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One file of a model; `path` is relative to the artifact's directory, with `/`."""
 
     path: str
-    size_bytes: int
+    size_bytes: Count
     sha256: str | None = None
     blob_id: str | None = None
     """The git blob id, for small files that the Hub keeps in git itself."""
-    role: Role = "weights"
+    role: str = "weights"
+    """A `Role`; one that was made elsewhere is kept as it is."""
     verified_at: str | None = None
+    damaged_at: str | None = None
+    """When its bytes were last found not to match its hash; a file written after that is a new one."""
 
 
-class Model(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Model(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A model: one or more files that are loaded together. The first six keys are the specification's."""
 
     id: str
     name: str
     version: str
-    size_bytes: int
+    size_bytes: Count
     source_url: str
     status: Any = msgspec.field(default_factory=_available)
     """`"Available"`, `"Downloading"` or `{"Failed": {"error": ...}}`; anything else is shown as it is."""
@@ -72,13 +83,13 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=True):
     format: str | None = None
     architecture: str | None = None
     quantization: str | None = None
-    context_length: int | None = None
+    context_length: Count | None = None
     """The longest context, in tokens, that the model was trained for."""
     verified_at: str | None = None
     license: str | None = None
 
 
-class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Worker(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """An installed runtime that can serve a model. The first seven keys are the specification's."""
 
     id: str
@@ -104,7 +115,7 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
 ArtifactT = TypeVar("ArtifactT", Model, Worker)
 
 
-class Entry(msgspec.Struct, Generic[ArtifactT], kw_only=True):
+class Entry(msgspec.Struct, Generic[ArtifactT], kw_only=True, gc=False):
     """A line of a catalog: the artifact as stored, and what the disk says of it."""
 
     id: str
@@ -147,6 +158,8 @@ class Offer(msgspec.Struct, kw_only=True, frozen=True):
     requirements: tuple[Requirement, ...] = ()
     index_url: str | None = None
     """A package index besides the user's own; None for the user's own."""
+    unavailable: str = ""
+    """Why it cannot be installed from its listing; empty when it can."""
 
 
 def this_platform() -> str:

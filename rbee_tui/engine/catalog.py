@@ -1,37 +1,31 @@
-"""The two catalogs: a directory for each artifact, metadata.json the truth, many processes at once."""
+"""The two catalogs: a directory for each artifact, its metadata.json the truth, many processes at once."""
 
 import os
-import shutil
 import threading
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from rbee_tui.engine import durable, health, imports, metadata
-from rbee_tui.engine.artifacts import (
-    AVAILABLE,
-    ArtifactT,
-    Entry,
-    Health,
-    Model,
-    Worker,
-    failed,
-    resolve_binary,
-)
+from rbee_tui.engine import durable, entries, health, ids, metadata
+from rbee_tui.engine.artifacts import ArtifactT, Entry, Health, Model, Worker, resolve_binary
 from rbee_tui.engine.durable import Lock, storage
-from rbee_tui.engine.errors import MetadataError, NotFoundError, RefusedError, UsageError
+from rbee_tui.engine.entries import Found
+from rbee_tui.engine.errors import MetadataError, NotFoundError, RbeeError, RefusedError, UsageError
 from rbee_tui.engine.facts import Facts
-from rbee_tui.engine.ids import artifact_id, directory
-from rbee_tui.engine.paths import SHARED_MODE, Root, beneath, make_directory, sync_directory
+from rbee_tui.engine.paths import SHARED_MODE, Root, beneath, make_directory
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.transfer.source import Progress
-from rbee_tui.engine.verify import Verification, check
 
-METADATA = "metadata.json"
-_LOCK_SECONDS = 10.0
+if TYPE_CHECKING:
+    from rbee_tui.engine.transfer.source import Progress
+    from rbee_tui.engine.verify import Verification
+
+METADATA = metadata.NAME
+_CHANGE_SECONDS = 30.0
+_ADD_SECONDS = 10.0
+_NEAR = 3
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,158 +37,253 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog(Generic[ArtifactT]):
-    """One of the catalogs; reading never writes, every change is durable when it returns."""
+    """One of the catalogs. Reading writes no metadata; every change is durable when it returns.
+
+    Two locks: an artifact's own (`lock()`) says that its files are in use or in work; the catalog's, held for
+    milliseconds, makes read-modify-write of a metadata.json one step.
+    """
 
     noun: str
     kind: type[ArtifactT]
-
     path: Path
 
     def __init__(self, root: Root | None = None) -> None:
         self.root = root or Root.find().prepare()
         self.facts = Facts(self.root.facts)
+        self._stamps: dict[str, tuple[int, ...]] | None = None
 
     # Reading
 
     def list(self) -> list[Entry[ArtifactT]]:
         """Every entry by id; unreadable ones are listed as broken, with their reason."""
-        found = [self._read(name) for name in self._names()]
-        entries = [entry for entry in found if entry is not None]
-        _mark_twins(entries)
-        return sorted(entries, key=lambda entry: entry.id)
+        return [each.entry for each in self._scan().values()]
 
     def get(self, id: str) -> Entry[ArtifactT]:
         """The entry with this id; raises NotFoundError with names that are near."""
-        name = directory(id)
-        entry = self._read(name)
-        if entry is not None and entry.id == id:
-            return entry
-        entries = self.list()
-        for other in entries:
-            if other.id == id:
-                return other
-        near = get_close_matches(id, [other.id for other in entries], n=3)
-        hint = (
-            f"did you mean {', '.join(map(clean, near))}?" if near else f"rbee {self.noun}s list shows them"
-        )
-        raise NotFoundError(f"there is no {self.noun} {clean(id)!r}", hint=hint)
+        return self._find(id).entry
 
     def contains(self, id: str) -> bool:
         """Whether there is an entry with this id."""
         try:
-            self.get(id)
+            self._find(id)
         except NotFoundError:
             return False
         return True
 
     def count(self) -> int:
-        """How many entries there are."""
-        return sum(1 for _ in self._names())
+        """How many entries there are, broken ones too."""
+        with storage("list", self.path):
+            return len(entries.names_in(str(self.path)))
+
+    def changed(self) -> set[str]:
+        """The ids of which metadata, or a file beside it, changed since the last call; none at the first.
+
+        Finds what other hands did (`scp`, `rm`, an editor) with two calls to the system for each artifact.
+        """
+        with storage("list", self.path):
+            stamps = entries.stamps(str(self.path))
+        before, self._stamps = self._stamps, stamps
+        if before is None:
+            return set()
+        names = {name for name in before.keys() | stamps.keys() if before.get(name) != stamps.get(name)}
+        return {entries.own_id(name) for name in names}
 
     def directory(self, id: str) -> Path:
-        """Where an artifact lies, or would lie."""
-        plain = self.path / directory(id)
-        if plain.is_dir():
-            return plain
+        """Where an artifact lies, or would lie; raises UsageError for an id that cannot have a directory."""
         try:
-            return Path(self.get(id).directory)
+            return self.path / self._find(id).name
         except NotFoundError:
-            return plain
+            return self.path / ids.directory(id)
 
     def lock(self, id: str, verb: str, *, shared: bool = False) -> Lock:
-        """The lock of one artifact, not yet taken."""
-        return Lock(self.root.locks / f"{self.noun}-{directory(id)[:200]}.lock", verb, shared=shared)
+        """The lock of an artifact's files, not yet taken; shared while they are read, exclusive to change."""
+        return self.name_lock(ids.lock_name(id), verb, shared=shared)
+
+    def name_lock(self, name: str, verb: str, *, shared: bool = False) -> Lock:
+        """As `lock()`, by what `ids.lock_name()` makes of an id."""
+        return Lock(self.root.locks / f"{self.noun}-{name}.lock", verb, shared=shared)
 
     # Changing
 
     def add(self, artifact: ArtifactT) -> Entry[ArtifactT]:
-        """Add an artifact; raises RefusedError when its id is taken."""
-        with self.lock(artifact.id, f"add {self.noun}").acquire(_LOCK_SECONDS):
-            # Files come before the metadata that names them: they alone are no entry.
-            if (self.directory(artifact.id) / METADATA).exists():
-                raise RefusedError(f"there is a {self.noun} {clean(artifact.id)!r} already")
-            self._write(artifact, {}, now())
-        self.facts.tell(f"{self.noun}.added", artifact.id)
-        return self.get(artifact.id)
+        """Add an artifact; one from the same source replaces what it said before. Raises RefusedError."""
+        with self.lock(artifact.id, f"add {self.noun}").acquire(_ADD_SECONDS):
+            return self.add_locked(artifact)
+
+    def add_locked(self, artifact: ArtifactT) -> Entry[ArtifactT]:
+        """As `add()`, for a caller that holds the artifact's lock."""
+        name = ids.directory(artifact.id)
+        with self._change_lock(f"add {self.noun}"):
+            before: dict[str, Any] = {}
+            entry: Entry[ArtifactT] | None = None
+            with suppress(NotFoundError):
+                found = self._find(artifact.id)
+                name, entry = found.name, found.entry
+                self._require_same(artifact, found)
+                before = self._object(found)
+            self._write(name, artifact, before, entry)
+        told = "added" if entry is None or entry.artifact is None else "updated"
+        self.facts.tell(f"{self.noun}.{told}", artifact.id)
+        return self._read(name, artifact.id)
 
     def update(self, id: str, **changes: Any) -> Entry[ArtifactT]:
-        """Change fields of an artifact; unknown keys stay. Raises NotFoundError, MetadataError."""
-        with self.lock(id, f"update {self.noun}").acquire(_LOCK_SECONDS):
-            entry = self.get(id)
-            if entry.artifact is None:
-                raise MetadataError(f"{clean(id)} cannot be changed: {entry.reason}")
-            before = metadata.decode((Path(entry.directory) / METADATA).read_bytes())
-            artifact = msgspec.structs.replace(entry.artifact, **changes)
-            self._write(artifact, before, entry.created_at or now(), Path(entry.directory))
+        """Change fields of an artifact; None takes a field away, unknown keys stay.
+
+        An entry whose metadata cannot be read is written anew where `changes` hold all that it needs; the
+        old text stays beside it. Raises NotFoundError, UsageError, MetadataError.
+        """
+        unknown = changes.keys() - set(self.kind.__struct_fields__)
+        if unknown or "id" in changes:
+            raise UsageError(f"a {self.noun} has no field {clean(min(unknown or {'id'}))!r} to change")
+        return self.change(id, lambda artifact: msgspec.structs.replace(artifact, **changes), changes)
+
+    def change(
+        self, id: str, decide: Callable[[ArtifactT], ArtifactT], fields: dict[str, Any] | None = None
+    ) -> Entry[ArtifactT]:
+        """Read an artifact, decide what it becomes and write it, in one step for all processes.
+
+        `fields` make an artifact where there is none that can be read.
+        """
+        with self._change_lock(f"update {self.noun}"):
+            found = self._find(id)
+            before = self._object(found)
+            artifact = found.entry.artifact
+            if artifact is None:
+                artifact = self._anew(found, fields or {})
+            self._write(found.name, decide(artifact), before, found.entry)
         self.facts.tell(f"{self.noun}.updated", id)
-        return self.get(id)
+        return self._read(found.name, id)
 
     def remove(self, id: str) -> Removed:
         """Remove an artifact and its files, following no link; raises BusyError while it is in use."""
+        from rbee_tui.engine import removal  # noqa: PLC0415 - shutil, which a listing does not need
+
         with self.lock(id, f"remove {self.noun}"):
-            path = Path(self.get(id).directory)
-            if path.is_symlink():
-                raise RefusedError(f"{clean(str(path))} is a link: remove what it leads to by hand")
-            files, freed = _weigh(path)
-            with storage("remove", path):
-                # Without its metadata it is no entry any more, whatever happens to the rest.
-                (path / METADATA).unlink(missing_ok=True)
-                shutil.rmtree(path)
-                sync_directory(self.path)
-        self.facts.tell(f"{self.noun}.removed", id)
+            with self._change_lock(f"remove {self.noun}"):
+                path = self.path / self._find(id).name
+                with storage("remove", path):
+                    files, freed = removal.weigh(path)
+                taken = removal.take_away(path)
+            self.facts.tell(f"{self.noun}.removed", id)
+            removal.discard(taken)
         return Removed(id=id, freed_bytes=freed, files=files)
 
     # Parts
 
-    def _names(self) -> Iterator[str]:
-        with storage("list", self.path), os.scandir(self.path) as found:
-            for item in found:
-                if not item.name.startswith(".") and item.is_dir():
-                    yield item.name
+    def _scan(self) -> dict[str, Found[ArtifactT]]:
+        base, kind = str(self.path), self.kind
+        with storage("list", self.path):
+            found = entries.read_all(base, kind)
+        for each in found:
+            if each.foreign_mode:
+                self._set_right(each)
+        return entries.settle(found)
 
-    def _read(self, name: str) -> Entry[ArtifactT] | None:
-        """The entry in a directory; None when it holds nothing."""
-        path = f"{self.path}/{name}"
+    def _find(self, id: str) -> Found[ArtifactT]:
+        found = self._find_directly(id)
+        if found is not None:
+            return found
+        everything = self._scan()
+        if id not in everything:
+            raise NotFoundError(f"there is no {self.noun} {clean(id)!r}", hint=self._near(id, everything))
+        return everything[id]
+
+    def _find_directly(self, id: str) -> Found[ArtifactT] | None:
+        """The entry in the directory that this id has a right to; None where a scan has to find it."""
         try:
-            raw = _read_capped(f"{path}/{METADATA}")
-        except FileNotFoundError:
-            return self._without_metadata(name, path)
-        except OSError as error:
-            return self._broken(name, path, f"metadata.json cannot be read: {error.strerror}")
-        try:
-            document = metadata.convert(metadata.decode(raw), self.kind)
-        except MetadataError as error:
-            return self._broken(name, path, str(error))
-        entry: Entry[ArtifactT] = Entry(
-            id=document.artifact.id,
-            artifact=document.artifact,
-            health=Health.OK,
-            created_at=document.created_at,
-            updated_at=document.updated_at,
-            directory=path,
-        )
-        entry.health, entry.reason = self._health(document.artifact, path)
+            name = ids.directory(id)
+            found = entries.read(str(self.path), name, self.kind)
+        except (UsageError, OSError):
+            return None
+        if found.foreign_mode:
+            self._set_right(found)
+        return found if found.says in (None, id) else None
+
+    def _near(self, id: str, names: "dict[str, Any]") -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - only for a name that is not there
+
+        near = [clean(name) for name in get_close_matches(id, names, n=_NEAR)]
+        return f"did you mean {' or '.join(near)}?" if near else f"rbee {self.noun}s list shows them"
+
+    def _read(self, name: str, id: str) -> Entry[ArtifactT]:
+        with storage("read", self.path / name):
+            entry = entries.read(str(self.path), name, self.kind).entry
+        entry.id = id
         return entry
 
-    def _without_metadata(self, name: str, path: str) -> Entry[ArtifactT] | None:
-        if not os.path.isdir(path) or not os.listdir(path):  # noqa: PTH112, PTH208 - a listing's inner loop
-            return None
-        if health.changed_just_now(path):
-            return self._broken(name, path, "its metadata.json has not arrived yet", Health.ARRIVING)
-        return self._broken(name, path, "it has no metadata.json")
+    def _set_right(self, found: Found[ArtifactT]) -> None:
+        """Give what other hands brought the modes that ours have, and tell it; a root of others stays."""
+        with suppress(OSError, RbeeError):
+            if changed := entries.set_right(f"{self.path}/{found.name}", self.kind):
+                said = f"modes of {clean(found.entry.id)} are set right: {clean(', '.join(changed[:4]))}"
+                self.facts.tell(f"{self.noun}.modes", found.entry.id, said)
 
-    def _broken(self, name: str, path: str, reason: str, kind: Health = Health.BROKEN) -> Entry[ArtifactT]:
-        return Entry(id=artifact_id(name) or name, artifact=None, health=kind, reason=reason, directory=path)
+    def _change_lock(self, verb: str) -> Lock:
+        return Lock(self.root.locks / f"{self.noun}s.lock", verb).acquire(_CHANGE_SECONDS)
 
-    def _health(self, artifact: ArtifactT, path: str) -> tuple[Health, str]:
-        """What the disk says of an entry that can be read."""
-        return health.of(artifact, path)
+    def _require_same(self, artifact: ArtifactT, found: Found[ArtifactT]) -> None:
+        """Raise RefusedError unless what is there may be replaced: the same source, or no metadata yet."""
+        there = found.entry.artifact
+        if (
+            there is None
+            and not os.path.lexists(f"{self.path}/{found.name}/{METADATA}")
+            and self._is_directory(found)
+        ):
+            return  # files come before the metadata that names them
+        if there is not None and self._same_source(there, artifact):
+            return
+        wrong = f", and it is {found.entry.health}: {found.entry.reason}" if found.entry.reason else ""
+        raise RefusedError(
+            f"there is a {self.noun} {clean(artifact.id)!r} already{wrong}",
+            hint=f"choose another id with --id, or rbee {self.noun}s remove {clean(artifact.id)}",
+        )
+
+    def _is_directory(self, found: Found[ArtifactT]) -> bool:
+        path = self.path / found.name
+        return path.is_dir() and not path.is_symlink()
+
+    def _same_source(self, one: ArtifactT, other: ArtifactT) -> bool:
+        raise NotImplementedError
+
+    def _object(self, found: Found[ArtifactT]) -> dict[str, Any]:
+        """All keys of the metadata as it stands; none where it cannot be read."""
+        try:
+            return metadata.decode(entries.raw_metadata(f"{self.path}/{found.name}"))
+        except (OSError, MetadataError):
+            return {}
+
+    def _anew(self, found: Found[ArtifactT], fields: dict[str, Any]) -> ArtifactT:
+        """An artifact for a directory whose metadata is absent or unreadable; that text is kept."""
+        entry = found.entry
+        if not self._is_directory(found):
+            raise RefusedError(f"{clean(entry.id)} cannot be changed: {entry.reason}")
+        try:
+            artifact = msgspec.convert(msgspec.to_builtins({"id": entry.id, **fields}), self.kind)
+        except msgspec.ValidationError:
+            raise MetadataError(
+                f"{clean(entry.id)} cannot be changed: {entry.reason}",
+                hint=f"rbee {self.noun}s remove {clean(entry.id)} takes it away",
+            ) from None
+        path = self.path / found.name / METADATA
+        if path.is_file() and not path.is_symlink():
+            with storage("keep the old", path):
+                path.replace(path.with_name(f"{METADATA}.broken"))
+        return artifact
 
     def _write(
-        self, artifact: ArtifactT, before: dict[str, Any], created_at: str, path: Path | None = None
+        self, name: str, artifact: ArtifactT, before: dict[str, Any], entry: Entry[ArtifactT] | None
     ) -> None:
-        path = make_directory(path or self.path / directory(artifact.id), SHARED_MODE)
-        durable.write(path / METADATA, metadata.encode(artifact, before, created_at, now()))
+        path = beneath(self.path, name)
+        stamp = now()
+        created = (entry.created_at if entry else None) or stamp
+        updated = max(stamp, (entry.updated_at if entry else None) or "")
+        raw = metadata.encode(artifact, before, created, updated)
+        metadata.read(raw, self.kind)
+        make_directory(path, SHARED_MODE)
+        # Whoever writes holds the change lock: what looks like a write under way was left by a killed one.
+        for left in path.glob(f".{METADATA}.*.tmp"):
+            left.unlink(missing_ok=True)
+        durable.write(path / METADATA, raw, entries.FILE_MODE)
 
 
 class ModelCatalog(Catalog[Model]):
@@ -208,26 +297,29 @@ class ModelCatalog(Catalog[Model]):
         self.path = self.root.models
 
     def add_model(self, model: Model) -> Entry[Model]:
-        """Add a model; raises RefusedError when its id is taken."""
+        """Add a model; raises RefusedError when another source has its id."""
         return self.add(model)
 
     def files(self, entry: Entry[Model]) -> list[Path]:
-        """The absolute paths of a model's files; what an entry without a list has beside its metadata."""
+        """The absolute paths of a model's files; what an entry without a list has beside its metadata.
+
+        Raises RefusedError for a path that leads out of the model's directory.
+        """
         if entry.artifact is None:
             return []
-        return [
-            beneath(Path(entry.directory), name)
-            for name, _ in health.files_of(entry.artifact, entry.directory)
-        ]
+        at = Path(entry.directory)
+        return [beneath(at, name) for name, _ in health.files_of(entry.artifact, entry.directory)]
 
     def weights(self, entry: Entry[Model]) -> Path:
         """The file that a worker is started on: the first GGUF shard; raises RefusedError."""
         roles = {file.path: file.role for file in entry.artifact.files} if entry.artifact else {}
+        at = Path(entry.directory)
         found = sorted(
             path
             for path in self.files(entry)
             if path.suffix.lower() == ".gguf"
-            and roles.get(str(path.relative_to(entry.directory))) != "projector"
+            and roles.get(str(path.relative_to(at)), "weights") == "weights"
+            and not path.name.lower().startswith("mmproj")
         )
         if not found:
             raise RefusedError(
@@ -236,46 +328,41 @@ class ModelCatalog(Catalog[Model]):
         return found[0]
 
     def verify(
-        self,
-        id: str,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> Verification:
-        """Read a model's files and compare them with their hashes; what is found is stored, and told.
+        self, id: str, progress: "Progress | None" = None, stop: threading.Event | None = None
+    ) -> "Verification":
+        """Compare a model's files with their hashes; what is found is stored, and told.
 
-        Raises NotFoundError, and RefusedError for a model whose metadata names no files.
+        Blocking; `progress.received` counts whole files, `progress.hashed` within one. Raises NotFoundError,
+        BusyError while somebody changes the files, StorageError, and transfer.Stopped once `stop` is set.
         """
-        entry = self.get(id)
-        if entry.artifact is None or not entry.artifact.files:
-            raise RefusedError(f"{clean(id)} names no files that could be verified: {clean(entry.reason)}")
-        asked, counters = stop or threading.Event(), progress or Progress(entry.artifact.size_bytes)
-        checks = [check(Path(entry.directory), file, asked, counters) for file in entry.artifact.files]
-        bad = [each for each in checks if each.result in ("wrong", "missing")]
-        stamp = None if bad else now()
-        if stamp:
-            self.update(id, verified_at=stamp, **_well_again(entry.artifact))
-        else:
-            names = ", ".join(f"{clean(each.path)} is {each.result}" for each in bad[:3])
-            self.update(id, verified_at=None, status=failed(f"verification: {names}"))
-        return Verification(id=id, ok=not bad, verified_at=stamp, files=checks)
+        from rbee_tui.engine import verify  # noqa: PLC0415 - a listing hashes nothing
+        from rbee_tui.engine.transfer.source import Progress  # noqa: PLC0415 - as above
 
-    def import_gguf(
-        self,
-        path: Path,
-        id: str | None = None,
-        *,
-        link: bool = False,
-    ) -> Entry[Model]:
-        """Take up a GGUF file of this disk, as a copy or a hard link; it is hashed on the way.
+        with self.lock(id, "verify", shared=True):
+            entry, stamp = self.get(id), now()
+            found = verify.verify(entry, stop or threading.Event(), progress or Progress(), stamp)
+            if entry.artifact is not None and found.files:
+                self.change(id, lambda model: verify.outcome(model, found, stamp))
+                kind = "model.verified" if found.ok else "model.damaged"
+                self.facts.tell(kind, id, found.reason or f"{clean(id)} is as it should be")
+        return found
 
-        Raises MetadataError where it is not GGUF, NoSpaceError, RefusedError for an id that is taken.
+    def import_gguf(self, path: Path, id: str | None = None, *, link: bool = False) -> Entry[Model]:
+        """Take up a GGUF file of this disk, with its shards, as a copy or a hard link; hashed on the way.
+
+        A loose file in models/ itself is moved. Raises MetadataError for what is no GGUF file, RefusedError
+        for an id that is taken, NotFoundError, BusyError, NoSpaceError.
         """
+        from rbee_tui.engine import imports  # noqa: PLC0415 - a listing takes up nothing
+
         return imports.import_gguf(self, path, id, link=link)
 
     def importable(self) -> list[Path]:
         """GGUF files that lie loose in models/, without an entry of their own."""
-        with storage("list", self.path):
-            return sorted(p for p in self.path.iterdir() if p.suffix.lower() == ".gguf" and p.is_file())
+        return [Path(each.directory) for each in self.list() if each.health is Health.IMPORTABLE]
+
+    def _same_source(self, one: Model, other: Model) -> bool:
+        return one.source_url == other.source_url or (one.repo is not None and one.repo == other.repo)
 
 
 class WorkerCatalog(Catalog[Worker]):
@@ -289,59 +376,21 @@ class WorkerCatalog(Catalog[Worker]):
         self.path = self.root.workers
 
     def register_worker(self, worker: Worker) -> Entry[Worker]:
-        """Register a worker binary; raises UsageError when it is not there or cannot be executed."""
-        binary = resolve_binary(worker, self.path / directory(worker.id))
+        """Register a worker binary; raises UsageError when it is not there or may not be executed."""
+        if not worker.binary_path.startswith("/") and not metadata.inside(worker.binary_path):
+            raise UsageError(f"the binary {clean(worker.binary_path)!r} is outside the worker's directory")
+        binary = resolve_binary(worker, self.directory(worker.id))
+        said = clean(str(binary))
         if not binary.is_file():
-            raise UsageError(f"there is no file {clean(str(binary))}")
+            raise UsageError(f"there is no file {said}")
         if not os.access(binary, os.X_OK):
-            raise UsageError(
-                f"{clean(str(binary))} may not be executed", hint=f"chmod +x {clean(str(binary))}"
-            )
+            raise UsageError(f"{said} may not be executed", hint=f"chmod +x {said}")
         return self.add(worker)
 
     def find(self, worker_type: str | None = None) -> list[Entry[Worker]]:
         """The healthy workers, of one type or of all."""
-        return [
-            entry
-            for entry in self.list()
-            if entry.health is Health.OK
-            and entry.artifact is not None
-            and (worker_type is None or entry.artifact.worker_type == worker_type)
-        ]
+        healthy = [entry for entry in self.list() if entry.health is Health.OK]
+        return [e for e in healthy if e.artifact and worker_type in (None, e.artifact.worker_type)]
 
-
-def _well_again(model: Model) -> dict[str, Any]:
-    """The status of a model whose files are right: one that failed a verification is available again."""
-    return {"status": AVAILABLE} if isinstance(model.status, dict) else {}
-
-
-def _read_capped(path: str) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(handle, metadata.MAX_BYTES + 1)
-    finally:
-        os.close(handle)
-
-
-def _weigh(path: Path) -> tuple[int, int]:
-    """Files in a tree, and the bytes that removing them frees: a hard link elsewhere keeps its bytes."""
-    files = freed = 0
-    for at, _, names in os.walk(path):
-        for name in names:
-            found = Path(at, name).lstat()
-            files += 1
-            freed += found.st_blocks * 512 if found.st_nlink == 1 else 0
-    return files, freed
-
-
-def _mark_twins(entries: list[Entry[Any]]) -> None:
-    """Two directories with one id: the one whose name the id makes is the entry, the other is broken."""
-    seen: dict[str, Entry[Any]] = {}
-    for entry in entries:
-        twin = seen.setdefault(entry.id, entry)
-        if twin is not entry:
-            proper = directory(entry.id)
-            wrong = twin if entry.directory.endswith(f"/{proper}") else entry
-            seen[entry.id] = entry if wrong is twin else twin
-            wrong.health = Health.BROKEN
-            wrong.reason = f"another directory has the id {clean(entry.id)!r} too"
+    def _same_source(self, one: Worker, other: Worker) -> bool:
+        return one.binary_path == other.binary_path

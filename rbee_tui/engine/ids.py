@@ -13,11 +13,21 @@ from rbee_tui.engine.text import clean
 MAX_DIRECTORY_BYTES = 240  # below 255, so that a temporary name beside it still fits
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?$")
+_PLAIN_ID = re.compile(
+    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z))[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?"
+)
 _ESCAPE = re.compile(rb"%([0-9a-f]{2})")
+
+
+def is_plain(artifact_id: str) -> bool:
+    """Whether an id is its own directory name, as nearly all are; quick, for long listings."""
+    return len(artifact_id) <= MAX_DIRECTORY_BYTES and _PLAIN_ID.fullmatch(artifact_id) is not None
 
 
 def directory(artifact_id: str) -> str:
     """The directory name of an artifact's id; raises UsageError for an empty, too long or undecodable id."""
+    if is_plain(artifact_id):
+        return artifact_id
     try:
         raw = artifact_id.encode()
     except UnicodeEncodeError:
@@ -48,6 +58,14 @@ def artifact_id(name: str) -> str | None:
         return found if directory(found) == name else None
     except (UnicodeError, UsageError):
         return None
+
+
+def lock_name(artifact_id: str) -> str:
+    """The part of a lock file's name that stands for an id: its directory's, or a hash where it has none."""
+    try:
+        return directory(artifact_id)
+    except UsageError:
+        return f"%{hashlib.sha256(artifact_id.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def default_model_id(repo: str, path: str | None) -> str:

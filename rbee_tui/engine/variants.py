@@ -61,6 +61,8 @@ class _Facts(msgspec.Struct, kw_only=True, frozen=True, order=True):
     devices: tuple[str, ...]
     broken: str
     """What the catalog says is wrong with it."""
+    closed: str = ""
+    """Why an offer cannot be installed."""
 
 
 def choose(
@@ -125,6 +127,7 @@ def _facts(candidate: Candidate) -> _Facts:
             cuda=cuda_runtime(candidate) or (),
             devices=(),
             broken="",
+            closed=_closed(candidate),
         )
     broken = ""
     worker = candidate
@@ -159,6 +162,11 @@ def _unreadable(worker_id: str, broken: str) -> _Facts:
     )
 
 
+def _closed(offer: Offer) -> str:
+    """Why an offer cannot be installed; empty when it can."""
+    return f"it cannot be installed: {clean(offer.unavailable)}" if offer.unavailable else ""
+
+
 def _ill(entry: Entry[Worker]) -> str:
     """What the catalog says is wrong with an installed worker; empty when nothing is."""
     if entry.health is Health.OK and entry.artifact is not None:
@@ -191,8 +199,8 @@ def _refusal(facts: _Facts, reading: Reading, here: str, needed: int | None) -> 
     if missing := _missing_features(facts, reading):
         return f"this CPU has no {', '.join(missing)}, without which it would die at once (SIGILL)"
     if facts.variant == "cuda":
-        return _cuda_refusal(facts, reading, needed)
-    return _metal_refusal(here, reading, needed) if facts.variant == "metal" else ""
+        return _cuda_refusal(facts, reading, needed) or facts.closed
+    return (_metal_refusal(here, reading, needed) if facts.variant == "metal" else "") or facts.closed
 
 
 def _missing_features(facts: _Facts, reading: Reading) -> list[str]:

@@ -174,10 +174,13 @@ class TestChanges:
         assert after["artifact"]["name"] == "New"
 
     def test_an_id_is_taken_once(self, models: ModelCatalog):
-        """Adding it again is refused."""
+        """Another source does not get it; the same one says anew what it is."""
         models.add_model(a_model())
         with pytest.raises(RefusedError, match="already"):
-            models.add_model(a_model())
+            models.add_model(a_model(source_url="http://127.0.0.1/other"))
+        entry = models.add_model(a_model(version="2"))
+        assert entry.artifact is not None
+        assert entry.artifact.version == "2"
 
     def test_modes_are_exact(self, models: ModelCatalog):
         """755 and 644 under any umask."""
@@ -237,11 +240,26 @@ class TestVerify:
         assert models.verify("tiny").ok
         assert models.get("tiny").health is Health.OK
 
-    def test_what_names_no_files_cannot_be_verified(self, models: ModelCatalog):
-        """The specification's own format has no hashes."""
+    def test_what_has_no_hash_is_said(self, models: ModelCatalog):
+        """The specification's own format has none: only the size can be compared."""
+        put_file(models, "tiny")
         models.add_model(a_model())
-        with pytest.raises(RefusedError):
-            models.verify("tiny")
+        found = models.verify("tiny")
+        assert (found.ok, found.verified_at, [file.result for file in found.files]) == (
+            True,
+            None,
+            ["unknown"],
+        )
+        assert "no hash" in found.reason
+
+    def test_what_has_no_file_is_not_right(self, models: ModelCatalog):
+        """Nor is what cannot be read; both are results, so that all models can be verified in a row."""
+        models.add_model(a_model())
+        (models.path / "broken").mkdir()
+        for name in ("tiny", "broken"):
+            found = models.verify(name)
+            assert not found.ok
+            assert found.reason
 
 
 class TestImport:
@@ -323,14 +341,14 @@ class TestMetadata:
         """Not negative, not text."""
         text = self.GOOD.replace(b'"size_bytes":1', b'"size_bytes":' + value)
         with pytest.raises(MetadataError):
-            metadata.convert(metadata.decode(text), Model)
+            metadata.read(text, Model)
 
     @given(st.binary(max_size=200), st.integers(0, 80))
     def test_only_sentences_come_out(self, noise: bytes, at: int):
         """Whatever the bytes are."""
         for text in (noise, self.GOOD[:at] + noise + self.GOOD[at:]):
             with suppress(MetadataError):
-                metadata.convert(metadata.decode(text), Model)
+                metadata.read(text, Model)
 
 
 class TestIds:

@@ -2,86 +2,196 @@
 """Runs llama.cpp's server out of the `site` folder beside this file, with the arguments of `llama-server`.
 
 It is copied to where a worker is installed, and stays usable by hand and after the folder was moved or copied.
-Only the standard library: the environment that installed it may be gone.
+Without a `site` folder it serves what its own interpreter can import. Only the standard library: the environment
+that installed it may be gone.
 """
 
 import argparse
 import os
 import signal
+import socket
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "site"))
+SITE = os.path.join(HERE, "site")
+NEEDED = {"avx2", "fma", "f16c"}
+if os.path.isdir(SITE):
+    sys.path.insert(0, SITE)
 
 
 def main():
-    """Serve a model until SIGTERM, or tell the version or the devices."""
+    """Serve a model until a signal comes, or tell the version or the devices."""
     arguments = parse(sys.argv[1:])
-    try:
-        import xllamacpp
-    except ImportError as error:
-        worker = os.path.basename(HERE)
-        sys.exit(
-            f"this worker does not run on this machine ({error}); reinstall it here: rbee workers install {worker}"
-        )
+    runtime = {"xllamacpp": Xllamacpp, "llama-cpp-python": LlamaCppPython}[arguments.runtime]
     if arguments.version:
-        from importlib.metadata import version
-
-        print("xllamacpp", version("xllamacpp"))
-    elif arguments.list_devices:
-        for device in xllamacpp.get_device_info():
-            print(f"{device['name']}: {device['description']}")
+        print(arguments.runtime, version(runtime.package))
+        return
+    refuse_old_processor()
+    try:
+        server = runtime()
+    except (ImportError, OSError, RuntimeError) as error:
+        sys.exit(f"this worker does not run on this machine: {error}; {again()}")
+    if arguments.devices:
+        for line in server.devices():
+            print(line)
     else:
-        serve(xllamacpp, arguments)
+        server.serve(arguments, read_key(arguments.api_key_file))
 
 
 def parse(words):
     """The arguments of llama-server that rbee uses."""
     parser = argparse.ArgumentParser(prog=os.path.basename(__file__), description=__doc__.splitlines()[0])
+    named = "llama-cpp-python" if "llama-cpp-python" in os.path.basename(__file__) else "xllamacpp"
     parser.add_argument("--version", action="store_true")
-    parser.add_argument("--list-devices", action="store_true")
-    parser.add_argument("--model")
-    parser.add_argument("--alias", default="")
+    parser.add_argument("--devices", "--list-devices", action="store_true")
+    parser.add_argument("--runtime", choices=["xllamacpp", "llama-cpp-python"], default=named)
+    parser.add_argument("--model", metavar="FILE")
+    parser.add_argument("--alias", default="", help="what clients call the model")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--ctx-size", type=int, default=0)
-    parser.add_argument("--parallel", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one and says which")
+    parser.add_argument("--ctx-size", type=int, default=0, help="tokens; 0 is what the model was trained for")
+    parser.add_argument("--parallel", type=int, default=1, help="slots")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    parser.add_argument("--cache-ram", type=int, default=0, help="MiB")
-    parser.add_argument("--api-key-file")
+    parser.add_argument("--cache-ram", type=int, default=0, help="MiB of host memory for prompts")
+    parser.add_argument("--api-key-file", metavar="FILE", help="- reads the key from standard input")
     found = parser.parse_args(words)
-    if not (found.model or found.version or found.list_devices):
+    if not (found.model or found.version or found.devices):
         parser.error("--model is needed")
     return found
 
 
-def serve(xllamacpp, arguments):
-    """Load the model and answer until a signal comes."""
-    wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    # Blocked before the server's threads start, so that they inherit it and the signal waits for this thread.
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-    params = xllamacpp.CommonParams()
-    params.model.path = arguments.model
-    params.hostnames = [arguments.host]
-    params.port = arguments.port
-    params.n_ctx = arguments.ctx_size
-    params.n_parallel = arguments.parallel
-    params.cpuparams.n_threads = arguments.threads
-    params.cpuparams_batch.n_threads = arguments.threads
-    params.cache_ram_mib = arguments.cache_ram
-    if arguments.alias:
-        params.model_alias = {arguments.alias}
-    if arguments.api_key_file:
-        with open(arguments.api_key_file) as file:
-            params.api_keys = [file.read().strip()]
+def version(package):
+    """The version of an installed package."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        server = xllamacpp.Server(params)
-    except Exception as error:
-        sys.exit(f"the model could not be loaded: {error}")
-    print(f"listening on {server.listening_address}", flush=True)
-    signal.sigwait(wanted)
-    # The server's own end waits for streams that may never end.
-    os._exit(0)
+        return version(package)
+    except PackageNotFoundError:
+        sys.exit(f"{package} is not here; {again()}")
+
+
+def again():
+    """What to do where a worker does not run."""
+    if os.path.isdir(SITE):
+        return f"reinstall it here: rbee workers install {os.path.basename(HERE)}"
+    return f"{sys.executable} cannot import it (any more); rbee workers install llm-worker-cpu brings one"
+
+
+def refuse_old_processor():
+    """Say what the processor lacks: the wheel itself would die of an illegal instruction."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64" or not os.path.isdir(SITE):
+        return
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((set(line.split()) for line in file if line.startswith("flags")), NEEDED)
+    except OSError:
+        return
+    lacking = sorted(NEEDED - flags)
+    if lacking:
+        sys.exit(f"this worker needs a processor with {', '.join(lacking)}, which this one has not")
+
+
+def read_key(path):
+    """The API key; None without one."""
+    if not path:
+        return None
+    if path == "-":
+        return sys.stdin.readline().strip()
+    with open(path) as file:
+        return file.read().strip()
+
+
+class Xllamacpp:
+    """llama.cpp's own HTTP server inside a wheel."""
+
+    package = "xllamacpp"
+
+    def __init__(self):
+        import xllamacpp
+
+        self.module = xllamacpp
+
+    def devices(self):
+        """A line for each device that the runtime sees."""
+        for device in self.module.get_device_info():
+            yield f"{device['name']}: {device['description']}"
+
+    def serve(self, arguments, key):
+        """Load the model and answer until a signal comes; the port is open before the model is loaded."""
+        params = self.module.CommonParams()
+        params.model.path = arguments.model
+        params.hostnames = [arguments.host]
+        params.port = arguments.port
+        params.n_ctx = arguments.ctx_size
+        params.n_parallel = arguments.parallel
+        params.cpuparams.n_threads = arguments.threads
+        params.cpuparams_batch.n_threads = arguments.threads
+        params.cache_ram_mib = arguments.cache_ram
+        if arguments.alias:
+            params.model_alias = {arguments.alias}
+        if key:
+            params.api_keys = [key]
+        end_at_signals()
+        try:
+            server = self.module.Server(params)
+        except Exception as error:
+            sys.exit(f"the model could not be loaded: {error}")
+        print(f"listening on {server.listening_address}", flush=True)
+        while True:
+            signal.pause()
+
+
+class LlamaCppPython:
+    """The server of llama-cpp-python, with its traps taken out."""
+
+    package = "llama-cpp-python"
+
+    def __init__(self):
+        import llama_cpp
+        import llama_cpp.server.app
+        import llama_cpp.server.settings
+        import uvicorn
+
+        self.llama, self.uvicorn = llama_cpp, uvicorn
+
+    def devices(self):
+        """It lists none: whether a GPU is used is all that it tells."""
+        gpu = self.llama.llama_supports_gpu_offload()
+        yield "GPU: as llama-cpp-python was built" if gpu else "CPU: as llama-cpp-python was built"
+
+    def serve(self, arguments, key):
+        """Load the model and answer until a signal comes, one request after the other."""
+        settings = self.llama.server.settings
+        app = self.llama.server.app.create_app(
+            # By itself it cuts a running stream when a second request arrives.
+            server_settings=settings.ServerSettings(
+                host=arguments.host, port=arguments.port, api_key=key, interrupt_requests=False
+            ),
+            model_settings=[
+                settings.ModelSettings(
+                    model=arguments.model,
+                    model_alias=arguments.alias or None,
+                    n_ctx=arguments.ctx_size,
+                    n_threads=arguments.threads,
+                    n_threads_batch=arguments.threads,
+                )
+            ],
+        )
+        # It would answer any web page's requests, and show its documentation without the key.
+        app.user_middleware = [each for each in app.user_middleware if each.cls.__name__ != "CORSMiddleware"]
+        app.router.routes = [
+            each for each in app.router.routes if not each.path.startswith(("/docs", "/redoc", "/openapi"))
+        ]
+        with socket.create_server((arguments.host, arguments.port)) as listener:
+            print(f"listening on http://{arguments.host}:{listener.getsockname()[1]}", flush=True)
+            config = self.uvicorn.Config(app, log_level="info", timeout_graceful_shutdown=3)
+            self.uvicorn.Server(config).run(sockets=[listener])
+
+
+def end_at_signals():
+    """End at once: there is nothing to save, and a stream that never ends must not hold it up."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""A runtime as a small description: what it is called with, and how one knows it. All pure."""
+"""A runtime as a small description: what it is called with, how one knows that it is ready. All pure."""
 
-import os
 import re
 from pathlib import Path
 
@@ -10,8 +9,42 @@ from rbee_tui.engine.artifacts import Worker
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.text import clean
 
-SERVERS = ("xllamacpp", "llama-server")
-_LLAMA_VERSION = re.compile(r"version: (\d+)")
+HOST = "127.0.0.1"
+PARALLEL = 1
+CACHE_RAM_MIB = 0
+"""llama.cpp's server takes 8 GiB of host memory for prompts where nothing is said."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What rbee has to know of a runtime."""
+
+    name: str
+    launcher: bool
+    """It runs under a Python, through the launcher that rbee installs."""
+    health: str = "/health"
+    """What answers 200 once the model is loaded; asked with the key."""
+    cannot: tuple[str, ...] = ()
+    """What it does not do, in words."""
+
+
+_PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(name="xllamacpp", launcher=True),
+        Profile(name="llama-server", launcher=False),
+        Profile(
+            name="llama-cpp-python",
+            launcher=True,
+            health="/v1/models",
+            cannot=("answer two requests at once", "tell its load, its slots or its metrics"),
+        ),
+    )
+}
+
+# `version: 4404 (b6a2c8f)`; newer ones write `version: b4404`.
+_VERSION = re.compile(r"^version: (b?\d[\w.]*)", re.MULTILINE)
+# xllamacpp and llama-server say `listening on http://127.0.0.1:38991`.
+_LISTENING = re.compile(r"listening on \S*?:(\d{1,5})\b")
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,46 +52,77 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     model: Path
     alias: str
-    host: str
     port: int
+    """0 lets the server choose."""
     context: int
+    """Tokens."""
+    threads: int
     key_file: Path
+
+
+def of(worker: Worker) -> Profile:
+    """The profile of a worker's runtime; raises RefusedError where rbee does not know how to start it."""
+    profile = _PROFILES.get(worker.runtime or "")
+    if profile is None:
+        what = f"its runtime is {clean(worker.runtime)!r}" if worker.runtime else "it names no runtime"
+        raise RefusedError(
+            f"{clean(worker.id)} cannot be started: {what}, and it does not answer --version as a "
+            "llama-server does",
+            hint="rbee workers register PATH takes a llama-server; rbee workers install brings a worker",
+        )
+    return profile
+
+
+def health(runtime: str) -> str:
+    """The path that tells whether a runtime is ready."""
+    return _PROFILES[runtime].health if runtime in _PROFILES else "/health"
 
 
 def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[str]:
     """The command line for a worker; the key goes by file, since everybody can read arguments.
 
-    Prompt caching in host memory is off (llama.cpp would take 8 GiB), one slot, and a core is left to others.
     Raises RefusedError for a runtime that is not known.
     """
-    if worker.runtime not in SERVERS:
-        raise RefusedError(
-            f"rbee does not know how to start {clean(worker.id)} (runtime {clean(str(worker.runtime))})",
-            hint="a llama-server can be registered: rbee workers register PATH",
-        )
-    before = [str(python)] if worker.runtime == "xllamacpp" else []
+    profile = of(worker)
+    before = (
+        [str(python), "-I", str(binary), "--runtime", profile.name] if profile.launcher else [str(binary)]
+    )
     return [
         *before,
-        str(binary),
         *("--model", str(launch.model), "--alias", launch.alias),
-        *("--host", launch.host, "--port", str(launch.port)),
-        *("--ctx-size", str(launch.context), "--parallel", "1", "--cache-ram", "0"),
-        *("--threads", str(threads()), "--api-key-file", str(launch.key_file)),
+        *("--host", HOST, "--port", str(launch.port)),
+        *("--ctx-size", str(launch.context), "--parallel", str(PARALLEL)),
+        *("--cache-ram", str(CACHE_RAM_MIB), "--threads", str(launch.threads)),
+        *("--api-key-file", str(launch.key_file)),
     ]
 
 
-def threads() -> int:
+def threads(cores_available: float) -> int:
     """Threads for a runtime: all cores but one; with all of them, anything else that runs stalls it."""
-    return max(1, (os.cpu_count() or 2) - 1)
+    return max(1, int(cores_available) - 1)
 
 
 def recognise(said: str) -> str | None:
     """The version of a `llama-server` by what its --version says; None when it is another program."""
-    found = _LLAMA_VERSION.search(said)
+    found = _VERSION.search(said)
     return found.group(1) if found else None
 
 
+def port_in(log: str) -> int | None:
+    """The last port that a log says is listened on; the log may hold a model's own strings, so ask twice."""
+    found = _LISTENING.findall(log)
+    return int(found[-1]) if found and 0 < int(found[-1]) < 1 << 16 else None
+
+
+def devices_in(said: str) -> list[str]:
+    """The devices in what `--list-devices` says: `CPU: AMD EPYC`; at most 16."""
+    found = re.findall(r"^\s*([A-Z][A-Za-z]*\d*: \S.*)$", said, re.MULTILINE)
+    return [clean(line.strip()) for line in found][:16]
+
+
 def worker_type_of(devices: list[str]) -> str:
-    """The type of a llama-server, from the devices that it lists."""
-    text = " ".join(devices).lower()
-    return "cuda" if "cuda" in text else "metal" if "metal" in text or "mtl" in text else "cpu"
+    """The type of a worker, from the devices that it lists."""
+    names = {line.partition(":")[0].lower().rstrip("0123456789") for line in devices}
+    if "cuda" in names:
+        return "cuda"
+    return "metal" if names & {"metal", "mtl"} else "cpu"

@@ -1,0 +1,100 @@
+"""What a model is started with: the worker, the context and the memory that it will take."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from rbee_tui.engine.artifacts import Entry, Health, Worker, resolve_binary
+from rbee_tui.engine.catalog import WorkerCatalog
+from rbee_tui.engine.errors import NotFoundError, RefusedError
+from rbee_tui.engine.fit import Estimate, estimate, largest_context
+from rbee_tui.engine.gguf import Header
+from rbee_tui.engine.hardware.reading import Reading
+from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.variants import GPU_MARGIN, choose
+from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers.profiles import PARALLEL
+from rbee_tui.engine.workers.runtimes import ask
+
+DEFAULT_CONTEXT = 8192
+LEAST_CONTEXT = 512
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker to start, with its runtime known."""
+
+    worker: Worker
+    binary: Path
+    reason: str
+
+
+def choose_worker(workers: WorkerCatalog, worker_id: str | None, header: Header, reading: Reading) -> Choice:
+    """The worker that was asked for, else the installed one that fits best.
+
+    Raises NotFoundError, RefusedError with the reason against each.
+    """
+    if worker_id is not None:
+        return _known(workers.get(worker_id), "it was asked for")
+    entries = workers.list()
+    if not entries:
+        raise NotFoundError("no worker is installed", hint="rbee workers install brings the one that fits")
+    needed = estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total
+    selection = choose(reading, entries, needed_bytes=needed)
+    taken = next((each for each in selection.verdicts if each.taken), None)
+    if taken is None:
+        reasons = "; ".join(f"{clean(each.worker_id)}: {each.reason}" for each in selection.verdicts)
+        raise RefusedError(
+            f"no installed worker fits this machine: {reasons}",
+            hint="rbee workers list shows what may be installed",
+        )
+    return _known(_entry(entries, taken.worker_id), taken.reason)
+
+
+def _entry(entries: Sequence[Entry[Worker]], worker_id: str) -> Entry[Worker]:
+    return next(entry for entry in entries if entry.id == worker_id)
+
+
+def _known(entry: Entry[Worker], reason: str) -> Choice:
+    """The worker with its runtime: one in the specification's own format is asked what it is."""
+    worker = entry.artifact
+    if worker is None or entry.health is not Health.OK:
+        raise RefusedError(
+            f"{clean(entry.id)} is {entry.health}: {clean(entry.reason)}",
+            hint=f"rbee workers install {clean(entry.id)} brings an offered one again",
+        )
+    binary = resolve_binary(worker, Path(entry.directory))
+    if not worker.runtime and profiles.recognise(ask([str(binary), "--version"]).said):
+        worker = msgspec.structs.replace(worker, runtime="llama-server")
+    profiles.of(worker)
+    return Choice(worker=worker, binary=binary, reason=reason)
+
+
+def room(reading: Reading, variant: str, promised: int) -> int:
+    """Bytes that a model may take on this variant, less what loading workers were promised."""
+    if variant == "cuda":
+        free = sum(max(0, gpu.memory_free - GPU_MARGIN) for gpu in reading.usable_gpus)
+    else:
+        free = reading.memory.available
+    return max(0, free - promised)
+
+
+def choose_context(name: str, header: Header, wanted: int | None, free: int) -> Estimate:
+    """The estimate for the context to start with: as asked, else what fits up to 8,192 tokens.
+
+    Raises RefusedError with figures where it does not fit. An estimate that does not cover the architecture
+    is an upper bound: it refuses only what the weights alone refuse.
+    """
+    trained = header.context_length or DEFAULT_CONTEXT
+    most = wanted or min(trained, DEFAULT_CONTEXT)
+    least = most if wanted else min(most, LEAST_CONTEXT)
+    need = estimate(header, least, parallel=PARALLEL)
+    if (need.total if need.covered else need.weights) > free:
+        about = "" if need.covered else "about "
+        raise RefusedError(
+            f"{clean(name)} needs {about}{memory(need.total)} at a context of {need.context:,} (weights "
+            f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available",
+            hint="stop another worker, give a smaller --context, or take a smaller quantisation",
+        )
+    fitting = largest_context(header, free, most, least=least)
+    return estimate(header, fitting or least, parallel=PARALLEL)

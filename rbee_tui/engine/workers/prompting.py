@@ -1,0 +1,87 @@
+"""Asking a running worker, and the figures of its answer."""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from rbee_tui.engine import http
+from rbee_tui.engine.plain import as_dict, as_list
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer took."""
+
+    tokens: int
+    tokens_per_second: float
+    first_token_seconds: float
+    """From the question to the first word."""
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of an answer; the last one has no text but the usage."""
+
+    text: str
+    usage: Usage | None = None
+
+
+async def ask(
+    url: str, key: str, model_id: str, text: str, *, chat: bool, max_tokens: int
+) -> AsyncGenerator[Chunk]:
+    """Ask a worker and yield its answer as it comes; raises WorkerError."""
+    body: dict[str, Any] = {
+        "model": model_id,
+        "max_tokens": max_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if chat:
+        path, body["messages"] = "chat/completions", [{"role": "user", "content": text}]
+    else:
+        path, body["prompt"] = "completions", text
+    meter = Meter(time.monotonic())
+    async for event in http.stream_events(f"{url}/v1/{path}", body, key=key):
+        piece = piece_of(event)
+        meter.count(event, time.monotonic(), spoke=bool(piece))
+        if piece:
+            yield Chunk(text=piece)
+    yield Chunk(text="", usage=meter.usage(time.monotonic()))
+
+
+class Meter:
+    """Counts an answer: the runtime's own figures where it tells them, else pieces and seconds."""
+
+    def __init__(self, asked: float) -> None:
+        self._asked = asked
+        self._first: float | None = None
+        self._pieces = 0
+        self._told: int | None = None
+        self._rate: float | None = None
+
+    def count(self, event: Any, at: float, *, spoke: bool) -> None:
+        """Take up one event that came `at` this moment, in seconds of a monotonic clock."""
+        if spoke:
+            self._pieces += 1
+            self._first = self._first or at
+        told = as_dict(as_dict(event).get("usage")).get("completion_tokens")
+        self._told = told if isinstance(told, int) and told >= 0 else self._told
+        rate = as_dict(as_dict(event).get("timings")).get("predicted_per_second")
+        self._rate = float(rate) if isinstance(rate, int | float) and rate > 0 else self._rate
+
+    def usage(self, at: float) -> Usage:
+        """The figures of an answer that ended `at` this moment."""
+        first = self._first or at
+        tokens = self._told if self._told is not None else self._pieces
+        return Usage(
+            tokens=tokens,
+            tokens_per_second=round(self._rate or tokens / max(at - self._asked, 1e-9), 2),
+            first_token_seconds=round(first - self._asked, 4),
+        )
+
+
+def piece_of(event: Any) -> str:
+    """The text in one event of either protocol."""
+    first = as_dict(next(iter(as_list(as_dict(event).get("choices"))), None))
+    found = first.get("text") or as_dict(first.get("delta")).get("content")
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,204 @@
+"""Records of worker processes in `state/running`: what is wanted, which process it is, how it ended."""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from rbee_tui.engine import durable, process
+from rbee_tui.engine.durable import Lock
+from rbee_tui.engine.ids import directory
+from rbee_tui.engine.paths import Root
+from rbee_tui.engine.process import Identity, Machine, this_machine
+
+COOKIE = "RBEE_COOKIE"
+_PRIVATE = 0o600
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker process's record, in `state/running/<directory>.json`."""
+
+    model: str
+    worker: str
+    variant: str
+    runtime: str
+    machine: Machine
+    who: Identity | None = None
+    """The keeper, which leads the process group; None between the decision and the start."""
+    cookie: str
+    """In the environment of every process of the group; a record without `who` is found by it."""
+    model_path: str
+    key_file: str
+    port: int = 0
+    """0 until the first start of a model has taken one."""
+    context: int
+    chat: bool
+    """The model has a chat template."""
+    reason: str
+    """Why this worker was taken."""
+    devices: tuple[str, ...] = ()
+    estimate: int
+    """Bytes of memory that it was expected to take."""
+    log: str
+    log_from: int = 0
+    """Where this start begins in the log, in bytes."""
+    started_at: str
+    ready_at: str | None = None
+    wanted: str = "running"
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a runtime ended, as its keeper wrote it down."""
+
+    cookie: str = ""
+    code: int | None = None
+    signal: int | None = None
+    error: str = ""
+    at: float = 0.0
+    cpu_seconds: float = 0.0
+    max_rss_bytes: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        if self.error:
+            return self.error
+        if self.signal is None:
+            return f"it ended with exit code {self.code}"
+        try:
+            return f"it was ended by {signal.Signals(self.signal).name}"
+        except ValueError:
+            return f"it was ended by signal {self.signal}"
+
+
+class Records:
+    """The records, keys, ports and exit notes of one root's worker processes."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+
+    def path(self, model_id: str, kind: str) -> Path:
+        """`state/running/<directory>.<kind>`; kinds are json, key, port and exit."""
+        return self._root.running / f"{directory(model_id)}.{kind}"
+
+    def log_path(self, model_id: str) -> Path:
+        """Where the log of a model's worker is."""
+        return self._root.logs / f"{directory(model_id)}.log"
+
+    def start_lock(self, model_id: str) -> Lock:
+        """Held by whoever starts this model's worker, until it is ready."""
+        return Lock(self._root.locks / f"start-{directory(model_id)[:200]}.lock", "start")
+
+    def all(self) -> Iterator[Running]:
+        """Every record that can be read, by its file's name."""
+        for path in sorted(self._root.running.glob("[!.]*.json")):
+            record = _decode(path)
+            if record is not None and self.path(record.model, "json") == path:
+                yield record
+
+    def read(self, model_id: str) -> Running | None:
+        """The record of a model's worker."""
+        return _decode(self.path(model_id, "json"))
+
+    def write(self, record: Running) -> None:
+        """Write a record durably."""
+        durable.write(self.path(record.model, "json"), msgspec.json.encode(record), mode=_PRIVATE)
+
+    def forget(self, record: Running) -> None:
+        """Remove this record; one of a later start stays."""
+        again = self.read(record.model)
+        if again is not None and again.cookie == record.cookie:
+            self.path(record.model, "json").unlink(missing_ok=True)
+
+    def ending(self, record: Running) -> Exit | None:
+        """How this start ended; None when its keeper could not write it down."""
+        try:
+            found = msgspec.json.decode(self.path(record.model, "exit").read_bytes(), type=Exit)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return found if found.cookie == record.cookie else None
+
+    def forget_ending(self, model_id: str) -> None:
+        """Remove the note of how a worker ended."""
+        self.path(model_id, "exit").unlink(missing_ok=True)
+
+    def key(self, model_id: str) -> str:
+        """The model's API key; empty when it has none yet."""
+        try:
+            return self.path(model_id, "key").read_text().strip()
+        except OSError:
+            return ""
+
+    def make_key(self, model_id: str) -> Path:
+        """The file of the model's API key, of mode 600; made at its first start."""
+        path = self.path(model_id, "key")
+        if not self.key(model_id):
+            durable.write(path, f"rbee-{secrets.token_urlsafe(24)}".encode(), mode=_PRIVATE)
+        return path
+
+    def kept_port(self, model_id: str) -> int:
+        """The port that the model had before; 0 when it had none."""
+        try:
+            return int(self.path(model_id, "port").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def keep_port(self, model_id: str, port: int) -> None:
+        """Keep a port for the model's next starts."""
+        if port != self.kept_port(model_id):
+            durable.write(self.path(model_id, "port"), str(port).encode(), mode=_PRIVATE)
+
+
+def living(record: Running) -> Running | None:
+    """The record with its process where that lives and is ours; None otherwise.
+
+    Pid, start time and boot were fooled by pids that were used again: the cookie decides.
+    """
+    if record.machine != this_machine():
+        return None
+    who = record.who or leader(record.cookie)
+    if who is None or not process.alive(who) or not is_ours(who, record.cookie):
+        return None
+    return msgspec.structs.replace(record, who=who)
+
+
+def is_ours(who: Identity, cookie: str) -> bool:
+    """Whether a process was started with this cookie."""
+    return bool(cookie) and process.environment_value(who.pid, COOKIE) == cookie
+
+
+def leader(cookie: str) -> Identity | None:
+    """The process with this cookie that leads its session: a keeper whose record was not finished."""
+    for pid in own_pids():
+        try:
+            leads = os.getsid(pid) == pid
+        except OSError:
+            continue
+        if leads and process.environment_value(pid, COOKIE) == cookie:
+            return process.identify(pid)
+    return None
+
+
+def own_pids() -> list[int]:
+    """The pids of this user's processes."""
+    import psutil  # noqa: PLC0415 - only after a death, or while something is stopped
+
+    user = os.geteuid()
+    found: list[int] = []
+    for pid in psutil.pids():
+        try:
+            if psutil.Process(pid).uids().effective == user:
+                found.append(pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _decode(path: Path) -> Running | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,177 @@
+"""Starting a worker process: all decisions, then its record, then the process."""
+
+import os
+import secrets
+import socket
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from rbee_tui.engine import gguf, hardware, process
+from rbee_tui.engine.artifacts import Entry, Health, Model
+from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
+from rbee_tui.engine.durable import Lock, storage
+from rbee_tui.engine.errors import BusyError, RefusedError, WorkerError
+from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.paths import Root
+from rbee_tui.engine.process import this_machine
+from rbee_tui.engine.text import clean, now
+from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers.choosing import choose_context, choose_worker, room
+from rbee_tui.engine.workers.install import Installer
+from rbee_tui.engine.workers.profiles import HOST, Launch
+from rbee_tui.engine.workers.record import COOKIE, Records, Running, living
+from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
+
+LOCK_SECONDS = 10.0
+LOG_BYTES = 16 << 20
+"""A longer log is set aside at the next start; one such is kept."""
+_KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class Starter:
+    """Starts worker processes, and waits for those that it started once they have ended."""
+
+    def __init__(self, root: Root, models: ModelCatalog, workers: WorkerCatalog, facts: Facts) -> None:
+        self._root = root
+        self._models = models
+        self._workers = workers
+        self._facts = facts
+        self._records = Records(root)
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def reap(self) -> None:
+        """Wait for the children that have ended, so that no zombies stay."""
+        self._children = [child for child in self._children if child.poll() is None]
+
+    def launch(self, model_id: str, worker_id: str | None, context: int | None, port: int | None) -> Running:
+        """Start a worker and return its record, not yet ready; the caller holds the start and model locks.
+
+        Raises what `Supervisor.start` says. Blocking.
+        """
+        entry = self._whole(model_id)
+        weights = self._models.weights(entry)
+        header = gguf.read(weights)
+        reading = hardware.read(self._root.path)
+        self._register_own(worker_id)
+        choice = choose_worker(self._workers, worker_id, header, reading)
+        worker = choice.worker
+        with self._workers.lock(worker.id, "start", shared=True).acquire(LOCK_SECONDS):
+            chosen = self._port(model_id, port)
+            key_file = self._records.make_key(model_id)
+            # Decided and written under one lock, so that two starts do not count on the same memory.
+            with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
+                free = room(reading, worker.worker_type, self._promised(model_id))
+                need = choose_context(model_id, header, context, free)
+                record = Running(
+                    model=model_id,
+                    worker=worker.id,
+                    variant=worker.worker_type,
+                    runtime=worker.runtime or "",
+                    machine=this_machine(),
+                    cookie=secrets.token_hex(16),
+                    model_path=str(weights),
+                    key_file=str(key_file),
+                    port=chosen,
+                    context=need.context,
+                    chat=header.chat_template,
+                    reason=choice.reason,
+                    devices=tuple(worker.devices),
+                    estimate=need.total,
+                    log=str(self._records.log_path(model_id)),
+                    log_from=begin_log(self._records.log_path(model_id)),
+                    started_at=now(),
+                )
+                # Before the start: whoever dies in between leaves a cookie by which the process is found.
+                self._records.write(record)
+            launch = Launch(
+                model=weights,
+                alias=model_id,
+                port=chosen,
+                context=need.context,
+                threads=profiles.threads(reading.cpu.cores_available),
+                key_file=key_file,
+            )
+            words = profiles.command(worker, choice.binary, python_for(worker.python), launch)
+            return self._spawn(record, words)
+
+    def _spawn(self, record: Running, words: list[str]) -> Running:
+        """Start the keeper in a session of its own, with the runtime below it."""
+        self._records.forget_ending(record.model)
+        note = self._records.path(record.model, "exit")
+        with storage("open the log", Path(record.log)):
+            log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            child = subprocess.Popen(
+                [str(base_python()), "-I", str(_KEEPER), str(note), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                env={
+                    **quiet_environment(),
+                    COOKIE: record.cookie,
+                    "RBEE_WORKER_ID": record.model,
+                    "RBEE_STATE_DIR": str(self._root.state),
+                },
+            )
+        except (OSError, ValueError) as error:
+            self._records.forget(record)
+            raise WorkerError(f"{clean(record.worker)} cannot be started: {clean(str(error))}") from error
+        finally:
+            os.close(log)
+        self._children.append(child)
+        record = msgspec.structs.replace(record, who=process.identify(child.pid))
+        self._records.write(record)
+        self._facts.tell("worker.starting", record.model, f"{record.worker} starts on {clean(record.model)}")
+        return record
+
+    def _register_own(self, worker_id: str | None) -> None:
+        """Take up what rbee's own environment brings, where nothing else would do."""
+        known = self._workers.contains(worker_id) if worker_id else bool(self._workers.find())
+        if not known:
+            Installer(self._root, self._workers, self._facts).register_environment()
+
+    def _whole(self, model_id: str) -> Entry[Model]:
+        entry = self._models.get(model_id)
+        if entry.artifact is None or entry.health is not Health.OK:
+            repo = entry.artifact.repo if entry.artifact else None
+            hint = f"rbee pull {clean(repo)} brings it again" if repo else "import or pull it again"
+            name = clean(model_id)
+            raise RefusedError(f"{name} is {entry.health}: {clean(entry.reason)}", hint=hint)
+        return entry
+
+    def _promised(self, model_id: str) -> int:
+        """Bytes that other workers, which are loading now, were promised and have not taken yet."""
+        others = (record for record in self._records.all() if record.model != model_id)
+        return sum(each.estimate for each in others if each.ready_at is None and living(each))
+
+    def _port(self, model_id: str, wanted: int | None) -> int:
+        """The model's port: as asked, else the one it had, else 0 for a free one; raises BusyError."""
+        kept = self._records.kept_port(model_id)
+        port = wanted or kept
+        if not port:
+            return 0
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                whose = "" if wanted else f", which {clean(model_id)} had before,"
+                raise BusyError(
+                    f"port {port}{whose} cannot be had: {error.strerror}",
+                    hint="end the program that has it, or give another one with --port",
+                ) from error
+        return port
+
+
+def begin_log(path: Path) -> int:
+    """Where the next start begins in a log, in bytes; a log that has grown long is set aside."""
+    size = path.stat().st_size if path.exists() else 0
+    if size > LOG_BYTES:
+        with storage("set aside", path):
+            path.replace(path.with_suffix(".1.log"))
+        return 0
+    return size
