@@ -82,17 +82,17 @@ def room(reading: Reading, variant: str, promised: int) -> int:
 def choose_context(name: str, header: Header, wanted: int | None, free: int) -> Estimate:
     """The estimate for the context to start with: as asked, else what fits up to 8,192 tokens.
 
-    Raises RefusedError with figures where it does not fit. An estimate that does not cover the architecture
-    is an upper bound: it refuses only what the weights alone refuse.
+    Raises RefusedError with figures where it does not fit. Where an estimate does not cover the architecture
+    it lies between two bounds, and only the lower one refuses.
     """
     trained = header.context_length or DEFAULT_CONTEXT
     most = wanted or min(trained, DEFAULT_CONTEXT)
     least = most if wanted else min(most, LEAST_CONTEXT)
     need = estimate(header, least, parallel=PARALLEL)
-    if (need.total if need.covered else need.weights) > free:
-        about = "" if need.covered else "about "
+    if (need.total if need.covered else need.low) > free:
+        takes = memory(need.total) if need.covered else f"at least {memory(need.low)}"
         raise RefusedError(
-            f"{clean(name)} needs {about}{memory(need.total)} at a context of {need.context:,} (weights "
+            f"{clean(name)} needs {takes} at a context of {need.context:,} (weights "
             f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available",
             hint="stop another worker, give a smaller --context, or take a smaller quantisation",
         )

@@ -12,7 +12,7 @@ STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 
 
-def end(record: Running, *, seconds: float = STOP_SECONDS) -> bool:
+def end(record: Running, *, seconds: float) -> bool:
     """Ask a worker's group to end, make it after `seconds`; True when nothing of it is left.
 
     Blocking. A process without the record's cookie is never signalled.

@@ -39,11 +39,17 @@ class Starter:
         self._workers = workers
         self._facts = facts
         self._records = Records(root)
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: set[int] = set()
 
     def reap(self) -> None:
         """Wait for the children that have ended, so that no zombies stay."""
-        self._children = [child for child in self._children if child.poll() is None]
+        for pid in tuple(self._children):
+            try:
+                ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+            except ChildProcessError:
+                ended = True
+            if ended:
+                self._children.discard(pid)
 
     def launch(self, model_id: str, worker_id: str | None, context: int | None, port: int | None) -> Running:
         """Start a worker and return its record, not yet ready; the caller holds the start and model locks.
@@ -122,7 +128,9 @@ class Starter:
             raise WorkerError(f"{clean(record.worker)} cannot be started: {clean(str(error))}") from error
         finally:
             os.close(log)
-        self._children.append(child)
+        self._children.add(child.pid)
+        # It outlives this object, and `reap` waits for it: Popen would complain, and wait for it, too.
+        child.returncode = 0
         record = msgspec.structs.replace(record, who=process.identify(child.pid))
         self._records.write(record)
         self._facts.tell("worker.starting", record.model, f"{record.worker} starts on {clean(record.model)}")

@@ -190,7 +190,7 @@ class Supervisor:
             if size != seen:
                 seen, until = size, time.monotonic() + LOAD_SECONDS
             if time.monotonic() > until:
-                await asyncio.to_thread(ending.end, record)
+                await asyncio.to_thread(ending.end, record, seconds=ending.STOP_SECONDS)
                 raise self._failed(record, f"it said nothing for {LOAD_SECONDS:.0f} s and is not ready")
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -262,7 +262,7 @@ class Supervisor:
         described = self._describe(record)
         # Wanted first: whoever supervises reads it before starting anything again.
         self._records.write(record)
-        gone = ending.end(record)
+        gone = ending.end(record, seconds=ending.STOP_SECONDS)
         self._starter.reap()
         if not gone:
             raise WorkerError(
