@@ -4,7 +4,9 @@ The format: magic `GGUF`, version (u32), tensor count (u64), key count (u64), ke
 then, aligned, the tensors (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
 """
 
+import math
 import os
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,42 +14,109 @@ from typing import Any
 
 import msgspec
 
+from rbee_tui.engine.choices import quantization_of
 from rbee_tui.engine.errors import MetadataError
 from rbee_tui.engine.plain import as_list
 from rbee_tui.engine.text import clean
 
-MAGIC = b"GGUF"
-MAX_KEYS = 65_536
+MAX_KEYS = 4096
 MAX_TENSORS = 65_536
-MAX_STRING = 16 << 20
-MAX_KEY = 65_535
-MAX_ARRAY = 1 << 27
-MAX_HEADER = 512 << 20
-_WINDOW = 1 << 20
+MAX_HEADER = 128 << 20
+"""Bytes; the largest vocabularies of today take 20 MB."""
+_MAX_KEY = 65_535
+_MAX_WORDS = 4_000_000
+"""Strings in arrays, all together: each is a step of a loop."""
+_MAX_INNER_ARRAYS = 4096
+_MAX_DEPTH = 4
 _MAX_DIMENSIONS = 8
-_KEEP_STRING = 4096
+_MAX_ELEMENTS = 1 << 62
+_MAX_ALIGNMENT = 1 << 20
+_WINDOW = 1 << 20
+_KEPT_STRING = 1024
+_KEPT_ITEMS = 1024
+"""A number for each layer; longer arrays of numbers are a tokenizer's."""
+_KEPT_ITEMS_TOGETHER = 16_384
+_SHOWN = 200
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_SIZES = {kind: struct.calcsize("<" + code) for kind, code in _SCALARS.items()}
+_STRUCTS = {kind: struct.Struct("<" + code) for kind, code in _SCALARS.items()}
+_U32, _U64 = _STRUCTS[4], _STRUCTS[10]
+_VERSIONS = (2, 3)
+_SWAPPED = tuple(int.from_bytes(version.to_bytes(4, "big"), "little") for version in (1, *_VERSIONS))
 
-_FILE_TYPES = {
+FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
-    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
-    37: "TQ2_0", 38: "MXFP4",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
+    33: "Q4_0_4_4", 34: "Q4_0_4_8", 35: "Q4_0_8_8", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4",
 }  # fmt: skip
-"""llama.cpp's `llama_ftype`, as people write it."""
+"""`general.file_type`, which is llama.cpp's `llama_ftype`, as people write it."""
+_GUESSED = 1024
+"""The bit that llama.cpp sets in a file type that it derived itself."""
+
+TENSOR_TYPES = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
+    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
+    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
+}  # fmt: skip
+"""Elements and bytes of a block of each `ggml_type`; a type that is not here is sized by its neighbour."""
+
+_UNUSUAL = (
+    "attention.chunk_size",
+    "attention.indexer.head_count",
+    "attention.shared_kv_layers",
+    "decoder_block_count",
+    "full_attention_interval",
+    "shortconv.l_cache",
+)
+"""Keys of memory layouts that nothing here has a term for."""
+_WANTED = {
+    "attention.causal",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.kv_lora_rank",
+    "attention.sliding_window",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "expert_feed_forward_length",
+    "expert_used_count",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "ssm.conv_kernel",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.state_size",
+    "vocab_size",
+    "wkv.head_size",
+    *_UNUSUAL,
+    # of "general" and "tokenizer"
+    "alignment",
+    "architecture",
+    "chat_template",
+    "file_type",
+    "ggml.tokens",
+    "license",
+    "name",
+}
+"""What is kept of `<prefix>.<key>`; everything else is passed over."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model's header says; counts are 0 where it says nothing."""
+    """What a model's header says; 0 where it says nothing, lists by layer stand as their largest."""
 
     architecture: str | None
     name: str | None
     quantization: str | None
     context_length: int | None
+    """Tokens that the model was trained for."""
     license: str | None
     chat_template: bool
     n_layers: int = 0
@@ -55,16 +124,25 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     n_ff: int = 0
     n_head: int = 0
     n_head_kv: int = 0
+    kv_heads: tuple[int, ...] = ()
+    """KV heads layer by layer, where the header tells them so."""
     head_k: int = 0
     head_v: int = 0
+    n_rot: int = 0
     n_vocab: int = 0
     n_expert: int = 0
+    n_expert_used: int = 0
+    n_ff_expert: int = 0
     sliding_window: int = 0
-    latent_attention: bool = False
-    recurrent: bool = False
+    """Tokens that windowed layers look back."""
+    kv_lora_rank: int = 0
+    """Width of the latent that stands for keys and values (MLA)."""
+    state_floats: int = 0
+    """Floats of recurrent state (SSM, RWKV), for each layer and sequence."""
+    unusual: bool = False
+    """Whether it keeps memory in a way that is none of the above."""
     tensors: int = 0
     tensor_bytes: int = 0
-    """Bytes from the first tensor to the end of the file."""
 
 
 class _Reader:
@@ -72,155 +150,218 @@ class _Reader:
 
     def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
         self._read_at = read_at
-        self.size = size
+        self._end = min(size, MAX_HEADER)
         self.at = 0
         self._window = b""
         self._start = 0
+        self._words_left = _MAX_WORDS
+        self._arrays_left = _MAX_INNER_ARRAYS
+        self._items_left = _KEPT_ITEMS_TOGETHER
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
-        self._require(count)
-        begin = self.at - self._start
-        if begin < 0 or begin + count > len(self._window):
-            self._start, begin = self.at, 0
-            self._window = self._read_at(self.at, min(max(count, _WINDOW), self.size - self.at))
-            if len(self._window) < count:
-                raise MetadataError("the GGUF header ends early")
+        begin = self._locate(count)
         self.at += count
         return self._window[begin : begin + count]
 
     def skip(self, count: int) -> None:
         """Go past `count` bytes."""
-        self._require(count)
         self.at += count
+        if self.at > self._end:
+            raise MetadataError("the GGUF header announces more than the file holds")
 
-    def _require(self, count: int) -> None:
-        if self.at + count > min(self.size, MAX_HEADER):
-            raise MetadataError("the GGUF header ends early, or announces more than the file holds")
+    def unpack(self, form: struct.Struct) -> Any:
+        """The next scalar."""
+        return form.unpack(self.take(form.size))[0]
 
-    def number(self, kind: int) -> Any:
-        """The next scalar of a GGUF type."""
-        return struct.unpack("<" + _SCALARS[kind], self.take(_SIZES[kind]))[0]
-
-    def length(self, most: int, what: str) -> int:
+    def count(self, most: int, what: str) -> int:
         """The next u64, at most `most`."""
-        found = self.number(10)
+        found = self.unpack(_U64)
         if found > most:
-            raise MetadataError(f"the GGUF header announces {found} {what}: more than any model has")
+            raise MetadataError(f"the GGUF header announces {found} {what}, more than any model has")
         return found
 
-    def string(self, most: int) -> str:
-        """The next string; only its beginning when it is long."""
-        count = self.length(most, "characters")
-        kept = self.take(min(count, _KEEP_STRING))
-        self.skip(count - len(kept))
-        return kept.decode("utf-8", errors="replace")
+    def string(self, most: int, kept: int) -> str:
+        """The next string; of a long one only its beginning."""
+        length = self.count(most, "characters in a string")
+        text = self.take(min(length, kept)).decode("utf-8", errors="replace")
+        self.skip(length - min(length, kept))
+        return text
+
+    def value(self, kind: int, *, wanted: bool) -> Any:
+        """The next value; None for one that nobody wants, a `range` of its length for an array."""
+        if kind == _STRING:
+            return self.string(self._end, _KEPT_STRING if wanted else 0)
+        if kind == _ARRAY:
+            return self._array(1, wanted=wanted)
+        form = _STRUCTS.get(kind)
+        if form is None:
+            raise MetadataError(f"the GGUF header has a value of an unknown type ({kind})")
+        return self.unpack(form)
+
+    def _array(self, depth: int, *, wanted: bool) -> Any:
+        inner = self.unpack(_U32)
+        count = self.count(self._end, "items in an array")
+        form = _STRUCTS.get(inner)
+        if form is not None:
+            if wanted and count <= min(_KEPT_ITEMS, self._items_left):
+                self._items_left -= count
+                return [self.unpack(form) for _ in range(count)]
+            self.skip(form.size * count)
+        elif inner == _STRING:
+            self._skip_words(count)
+        elif inner == _ARRAY:
+            self._skip_arrays(count, depth)
+        else:
+            raise MetadataError(f"the GGUF header has an array of an unknown type ({inner})")
+        return range(count)
+
+    def _skip_arrays(self, count: int, depth: int) -> None:
+        self._arrays_left -= count
+        if depth == _MAX_DEPTH or self._arrays_left < 0:
+            raise MetadataError("the GGUF header has arrays in arrays, more than any model has")
+        for _ in range(count):
+            self._array(depth + 1, wanted=False)
+
+    def _skip_words(self, count: int) -> None:
+        """Go past strings by their lengths alone: the inner loop of a vocabulary, and so without calls."""
+        self._words_left -= count
+        if self._words_left < 0:
+            raise MetadataError("the GGUF header has more words than any model has")
+        unpack = _U64.unpack_from
+        window, at, last = b"", 0, -1
+        for _ in range(count):
+            if at > last:
+                self.at += at
+                at = self._locate(8)
+                window = self._window
+                self.at = self._start
+                last = len(window) - 8
+            at += 8 + unpack(window, at)[0]
+        self.skip(at)
+
+    def _locate(self, count: int) -> int:
+        """Where the next `count` bytes begin in the window, which is moved when it does not hold them."""
+        begin = self.at - self._start
+        if begin + count > len(self._window):
+            if self.at + count > self._end:
+                raise MetadataError("the GGUF header ends early, or announces more than the file holds")
+            self._window = self._read_at(self.at, min(max(count, _WINDOW), self._end - self.at))
+            self._start, begin = self.at, 0
+            if len(self._window) < count:
+                raise MetadataError("the GGUF header ends early")
+        return begin
 
 
 def read(path: Path) -> Header:
     """The header of a GGUF file; raises MetadataError that says what is wrong with it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise MetadataError(f"cannot read {clean(str(path))}: {error.strerror}") from error
-    try:
-        size = os.fstat(handle).st_size
-        return parse(lambda offset, count: os.pread(handle, count, offset), size)
-    except OSError as error:
-        raise MetadataError(f"cannot read {clean(str(path))}: {error.strerror}") from error
-    finally:
-        os.close(handle)
+        # A pipe of that name would hold back whoever opens it.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise MetadataError(f"{clean(str(path))} is not a file")
+            header = parse(lambda offset, count: os.pread(handle, count, offset), found.st_size)
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the path cannot be used"
+        raise MetadataError(f"cannot read {clean(str(path))}: {reason}") from error
+    if header.quantization is None:
+        return msgspec.structs.replace(header, quantization=quantization_of(path.name))
+    return header
 
 
 def parse(read_at: Callable[[int, int], bytes], size: int) -> Header:
-    """The header of a file of `size` bytes; `read_at(offset, count)` gives up to `count` bytes."""
+    """The header of a file of `size` bytes, of which `read_at(offset, count)` gives up to `count`.
+
+    Raises MetadataError with one sentence.
+    """
     reader = _Reader(read_at, size)
-    if size < len(MAGIC) or reader.take(4) != MAGIC:
+    if size < 8 or reader.take(4) != b"GGUF":  # noqa: PLR2004 - magic and version
         raise MetadataError("this is not a GGUF file")
-    version = reader.number(4)
-    if version & 0xFFFF == 0 and version:
+    version = reader.unpack(_U32)
+    if version in _SWAPPED:
         raise MetadataError("this GGUF file is big-endian: no runtime here reads it")
-    if version not in (2, 3):
+    if version not in _VERSIONS:
         raise MetadataError(f"GGUF version {version} is not known here (2 and 3 are)")
-    tensors = reader.length(MAX_TENSORS, "tensors")
-    keys = reader.length(MAX_KEYS, "keys")
-    values: dict[str, Any] = {}
-    for _ in range(keys):
-        key = reader.string(MAX_KEY)
-        values[key] = _value(reader, reader.number(4), 0)
-    for _ in range(tensors):
-        _skip_tensor(reader)
+    tensors = reader.count(MAX_TENSORS, "tensors")
+    values = _values(reader, reader.count(MAX_KEYS, "keys"))
+    infos = [_tensor(reader) for _ in range(tensors)]
     alignment = _whole(values, "general.alignment") or 32
-    start = -(-reader.at // alignment) * alignment
-    return _header(values, tensors, max(0, size - start))
+    if alignment & (alignment - 1) or alignment > _MAX_ALIGNMENT:
+        raise MetadataError(f"the GGUF header has an alignment of {alignment}")
+    room = size - -(-reader.at // alignment) * alignment
+    return _header(values, tensors, _tensor_bytes(infos, room))
 
 
-def _value(reader: _Reader, kind: int, depth: int) -> Any:
-    """A value; of an array only its length, as `range`."""
-    if kind in _SCALARS:
-        return reader.number(kind)
-    if kind == _STRING:
-        return reader.string(MAX_STRING)
-    if kind != _ARRAY or depth:
-        raise MetadataError(f"the GGUF header has a value of an unknown type ({kind})")
-    inner = reader.number(4)
-    count = reader.length(MAX_ARRAY, "array items")
-    if inner in _SIZES:
-        if count and inner in (4, 5) and count <= MAX_KEY:
-            return [reader.number(inner) for _ in range(count)]
-        reader.skip(_SIZES[inner] * count)
-    elif inner == _STRING:
-        _skip_strings(reader, count)
-    else:
-        raise MetadataError("the GGUF header has an array of arrays")
-    return range(count)
-
-
-def _skip_strings(reader: _Reader, count: int) -> None:
-    """Go past strings, looking at lengths alone; the inner loop of a vocabulary of 128,000 words."""
-    unpack = struct.Struct("<Q").unpack
+def _values(reader: _Reader, count: int) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for _ in range(count):
-        (length,) = unpack(reader.take(8))
-        if length > MAX_STRING:
-            raise MetadataError("the GGUF header announces a word longer than any model has")
-        reader.skip(length)
+        key = reader.string(_MAX_KEY, _KEPT_STRING)
+        wanted = key.partition(".")[2] in _WANTED
+        value = reader.value(reader.unpack(_U32), wanted=wanted)
+        if wanted:
+            values[key] = value
+    return values
 
 
-def _skip_tensor(reader: _Reader) -> None:
-    reader.skip(reader.length(MAX_KEY, "characters"))
-    dimensions = reader.number(4)
+def _tensor(reader: _Reader) -> tuple[int, int | None]:
+    """A tensor's offset, and its bytes; None for a type that is not known here."""
+    reader.skip(reader.count(_MAX_KEY, "characters in a name"))
+    dimensions = reader.unpack(_U32)
     if dimensions > _MAX_DIMENSIONS:
         raise MetadataError(f"the GGUF header has a tensor of {dimensions} dimensions")
-    reader.skip(8 * dimensions + 4)
-    if reader.number(10) > reader.size:
-        raise MetadataError("the GGUF header places a tensor behind the file's end")
+    elements = math.prod(reader.unpack(_U64) for _ in range(dimensions))
+    if elements > _MAX_ELEMENTS:
+        raise MetadataError("the GGUF header has a tensor larger than any file")
+    block = TENSOR_TYPES.get(reader.unpack(_U32))
+    return reader.unpack(_U64), -(-elements // block[0]) * block[1] if block else None
+
+
+def _tensor_bytes(infos: list[tuple[int, int | None]], room: int) -> int:
+    """The sum of all tensors' bytes; raises MetadataError where they do not fit into the file.
+
+    A tensor of an unknown type reaches to the next one, or to the end of the file.
+    """
+    starts = sorted(offset for offset, _ in infos)
+    following = dict(zip(starts, [*starts[1:], room], strict=True))
+    total = 0
+    for offset, known in infos:
+        length = known if known is not None else following[offset] - offset
+        if length < 0 or offset + length > room:
+            raise MetadataError("the GGUF file ends before its tensors do: it is cut short, or damaged")
+        total += length
+    return total
 
 
 def _whole(values: dict[str, Any], key: str) -> int:
+    """A whole number above 0; the largest of a list; else 0."""
     found = values.get(key)
-    if isinstance(found, list):
-        found = max((item for item in as_list(found) if isinstance(item, int)), default=0)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+    each = as_list(found) or [found]
+    return max((item for item in each if type(item) is int), default=0) if each else 0
 
 
 def _text(values: dict[str, Any], key: str) -> str | None:
     found = values.get(key)
-    return clean(found)[:200] if isinstance(found, str) and found else None
+    return clean(found)[:_SHOWN] if isinstance(found, str) and found else None
 
 
 def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
     architecture = _text(values, "general.architecture")
 
     def number(name: str) -> int:
-        return _whole(values, f"{architecture}.{name}")
+        return max(0, _whole(values, f"{architecture}.{name}"))
 
     heads = number("attention.head_count")
     width = number("embedding_length") // heads if heads else 0
-    words: Any = values.get("tokenizer.ggml.tokens")
+    words = values.get("tokenizer.ggml.tokens")
+    file_type = _whole({"": values.get("general.file_type", -1)}, "")
     return Header(
         architecture=architecture,
         name=_text(values, "general.name"),
-        quantization=_FILE_TYPES.get(_file_type(values)),
+        quantization=FILE_TYPES.get(file_type & ~_GUESSED),
         context_length=number("context_length") or None,
         license=_text(values, "general.license"),
         chat_template=bool(values.get("tokenizer.chat_template")),
@@ -229,18 +370,35 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
         n_ff=number("feed_forward_length"),
         n_head=heads,
         n_head_kv=number("attention.head_count_kv") or heads,
+        kv_heads=_by_layer(values.get(f"{architecture}.attention.head_count_kv")),
         head_k=number("attention.key_length") or width,
         head_v=number("attention.value_length") or width,
+        n_rot=number("rope.dimension_count"),
         n_vocab=len(words) if isinstance(words, range) else number("vocab_size"),
         n_expert=number("expert_count"),
+        n_expert_used=number("expert_used_count"),
+        n_ff_expert=number("expert_feed_forward_length"),
         sliding_window=number("attention.sliding_window"),
-        latent_attention=bool(number("attention.kv_lora_rank")),
-        recurrent=bool(number("ssm.state_size") or number("wkv.head_size")),
+        kv_lora_rank=number("attention.kv_lora_rank"),
+        state_floats=_state_floats(number),
+        unusual=any(number(name) for name in _UNUSUAL)
+        or values.get(f"{architecture}.attention.causal") is False,
         tensors=tensors,
         tensor_bytes=tensor_bytes,
     )
 
 
-def _file_type(values: dict[str, Any]) -> int:
-    found = values.get("general.file_type")
-    return found if isinstance(found, int) else -1
+def _by_layer(found: Any) -> tuple[int, ...]:
+    return tuple(max(0, item) for item in as_list(found) if type(item) is int)
+
+
+def _state_floats(number: Callable[[str], int]) -> int:
+    """What a recurrent layer remembers of a sequence, as llama.cpp counts it: Mamba's, or RWKV's."""
+    inner, state = number("ssm.inner_size"), number("ssm.state_size")
+    convolved = max(0, number("ssm.conv_kernel") - 1) * (inner + 2 * number("ssm.group_count") * state)
+    width = number("embedding_length")
+    return (
+        convolved
+        + inner * state
+        + (number("wkv.head_size") * width + 2 * width if number("wkv.head_size") else 0)
+    )

@@ -71,9 +71,9 @@ class TestStart:
         """Loopback, one slot, no host memory for prompts, a core left to others."""
         started = await fake.supervisor.start(MODEL)
         words = next(line for line in arguments_of_all() if b"/llama-server\0--model" in line).decode()
-        assert "--host\0127.0.0.1\0" in words
-        assert "--cache-ram\00\0" in words
-        assert "--parallel\01\0" in words
+        assert "--host\x00127.0.0.1\x00" in words
+        assert "--cache-ram\x000\x00" in words
+        assert "--parallel\x001\x00" in words
         threads = int(re.search(r"--threads\0(\d+)", words).group(1))
         assert 1 <= threads < max(2, os.cpu_count() or 2)
         assert started.context == 4096
