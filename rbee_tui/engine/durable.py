@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ def storage(action: str, path: Path) -> Generator[None]:
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data`, wholly or not at all; on return it survives a power cut. Mode is exact."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.tmp")
     with storage("write", path):
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:

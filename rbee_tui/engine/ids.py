@@ -4,7 +4,6 @@ A directory name uses lower-case letters, digits, `.`, `_` and `-` as they are; 
 UTF-8 form stands as `%xx`. So two ids never share a directory, even where `A` and `a` name the same one.
 """
 
-import hashlib
 import re
 
 from rbee_tui.engine.errors import UsageError
@@ -65,7 +64,7 @@ def lock_name(artifact_id: str) -> str:
     try:
         return directory(artifact_id)
     except UsageError:
-        return f"%{hashlib.sha256(artifact_id.encode(errors='surrogatepass')).hexdigest()}"
+        return f"%{_digest(artifact_id.encode(errors='surrogatepass'))}"
 
 
 def default_model_id(repo: str, path: str | None) -> str:
@@ -79,5 +78,11 @@ def default_model_id(repo: str, path: str | None) -> str:
     try:
         directory(wanted)
     except UsageError:
-        return f"model-{hashlib.sha256(wanted.encode(errors='replace')).hexdigest()[:16]}"
+        return f"model-{_digest(wanted.encode(errors='replace'))[:16]}"
     return wanted
+
+
+def _digest(raw: bytes) -> str:
+    import hashlib  # noqa: PLC0415 - OpenSSL, for ids that hardly anybody has
+
+    return hashlib.sha256(raw).hexdigest()

@@ -19,7 +19,7 @@ MAX_DEPTH = 32
 _NUL = b"\\u0000"
 
 
-class Document(msgspec.Struct, Generic[ArtifactT], kw_only=True, gc=False):
+class Document(msgspec.Struct, Generic[ArtifactT], kw_only=True, omit_defaults=True, gc=False):
     """A whole metadata.json, as far as we know its keys."""
 
     artifact: ArtifactT
@@ -35,11 +35,15 @@ _ENCODE = msgspec.json.Encoder().encode
 
 def read(raw: bytes, kind: type[ArtifactT]) -> Document[ArtifactT]:
     """The document in a metadata.json; raises MetadataError that says what is wrong with it."""
-    decode(raw)
+    decoder = _MODEL if kind is Model else _WORKER
     try:
-        document = cast("Document[ArtifactT]", (_MODEL if kind is Model else _WORKER).decode(raw))
-    except msgspec.MsgspecError as error:
+        document = cast("Document[ArtifactT]", decoder.decode(raw))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        decode(raw)
         raise MetadataError(f"{NAME} does not hold what it must: {clean(str(error))}") from None
+    # What rbee wrote is, but for its white space, what it would write again: then nothing can hide in it.
+    if _NUL in raw or len(raw) > MAX_BYTES or msgspec.json.format(raw, indent=-1) != _ENCODE(document):
+        decode(raw)
     artifact = document.artifact
     if not artifact.id:
         raise MetadataError(f"{NAME} has an empty id")
