@@ -29,7 +29,6 @@ def get_device_info():
 
 def make_wheel(place: Path, version: str, code: str = RUNTIME) -> str:
     """A wheel of `xllamacpp` with this module; its hash as an offer has it."""
-    place.mkdir(exist_ok=True)
     path = place / f"xllamacpp-{version}-py3-none-any.whl"
     information = f"xllamacpp-{version}.dist-info"
     files = {
@@ -64,6 +63,7 @@ def an_offer(*digests: str, version: str = "9.9.1", **changes: Any) -> Offer:
 def wheels(tmp_path: Path, monkeypatch) -> Path:
     """The folder of wheels that pip was told of, and that is all there is."""
     place = tmp_path / "wheels"
+    place.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(place))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
@@ -134,7 +134,6 @@ class TestInstall:
 
     async def test_a_package_that_cannot_be_had(self, house: House, wheels: Path, offered):
         """As without a network."""
-        wheels.mkdir()
         offered(an_offer("sha256:" + "0" * 64))
         with pytest.raises(WorkerError) as caught:
             await house.installer.install(ID)
