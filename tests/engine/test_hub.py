@@ -434,7 +434,15 @@ class TestTransport:
         with pytest.raises(NetworkError, match="No space left on device"):
             Hub("http://127.0.0.1:9", token="").search("x")
 
-    def test_no_origin_but_the_configured_one_is_asked(self, mirror: Mirror, monkeypatch):
+    @pytest.fixture
+    def anew(self) -> Iterator[Callable[[], None]]:
+        """Makes the library's client anew, as it is after a patch, and as it was after the test."""
+        from huggingface_hub import close_session  # noqa: PLC0415, TID251 - one test asks
+
+        yield close_session
+        close_session()
+
+    def test_no_origin_but_the_configured_one_is_asked(self, mirror: Mirror, anew, monkeypatch):
         """Without the guard the second would be, which is what this shows of it."""
         with DemoHub([]) as other:
             mirror.pages["/api/models"] = (307, {"Location": f"{other.url}/api/models"}, b"")
@@ -442,7 +450,7 @@ class TestTransport:
                 Hub(mirror.url, token="hf_secret").search("x")
             assert other.requests == []
             monkeypatch.setattr(room, "_guard", lambda request: None)
-            _as_anew(monkeypatch)
+            anew()
             Hub(mirror.url, token="hf_secret").search("x")
             assert len(other.requests) == 1
 
@@ -460,17 +468,3 @@ class TestTransport:
             with pytest.raises(RateLimitedError):
                 Hub(served.url, token="").repository("acme/tiny")
             assert len(served.requests) == 1
-
-
-def _as_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the library be prepared again, with what is patched, and once more after the test."""
-    from huggingface_hub import close_session  # noqa: PLC0415, TID251 - two tests ask
-
-    class Anew(list[bool]):
-        """Empty for good."""
-
-        def append(self, value: bool) -> None:
-            pass
-
-    monkeypatch.setattr(room, "_prepared", Anew())
-    close_session()
