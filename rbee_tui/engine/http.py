@@ -1,7 +1,7 @@
 """Control requests to workers on this machine. The only import of httpx."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 4 << 20
 _OK = 200
-_ERRORS = 400
 
 
 @asynccontextmanager
@@ -36,36 +35,6 @@ async def _client(key: str | None, seconds: float | None) -> "AsyncGenerator[htt
         yield client
 
 
-async def status(url: str, *, key: str | None = None, seconds: float = 2.0) -> int | None:
-    """The status that a GET answers with; None when nobody does within `seconds`."""
-    import httpx  # noqa: PLC0415 - as above
-
-    async with _client(key, seconds) as client:
-        try:
-            return (await client.get(url)).status_code
-        except httpx.HTTPError:
-            return None
-
-
-async def request_json(
-    method: str, url: str, body: Any = None, *, key: str | None = None, seconds: float | None = 30.0
-) -> Any:
-    """What a worker answers, decoded; raises WorkerError with its own words."""
-    import httpx  # noqa: PLC0415 - as above
-
-    async with _client(key, seconds) as client:
-        try:
-            answer = await client.request(method, url, json=body)
-        except httpx.HTTPError as error:
-            raise _silent(error) from error
-    if answer.status_code >= _ERRORS:
-        raise refused(answer.status_code, answer.content)
-    try:
-        return msgspec.json.decode(answer.content)
-    except msgspec.MsgspecError:
-        raise WorkerError("the worker answered with something that is not JSON") from None
-
-
 async def stream_events(url: str, body: Any, *, key: str | None = None) -> AsyncGenerator[Any]:
     """The server-sent events that a worker answers with, decoded, up to `[DONE]`; raises WorkerError."""
     import httpx  # noqa: PLC0415 - as above
@@ -75,19 +44,31 @@ async def stream_events(url: str, body: Any, *, key: str | None = None) -> Async
             async with client.stream("POST", url, json=body) as answer:
                 if answer.status_code != _OK:
                     raise refused(answer.status_code, await answer.aread())
-                async for line in answer.aiter_lines():
-                    if len(line) > _LONGEST_LINE:
-                        raise WorkerError("the worker's answer has a line that is too long")
-                    if line.startswith("data:"):
+                async for line in _lines(answer.aiter_bytes()):
+                    if line.startswith(b"data:"):
                         text = line[5:].strip()
-                        if text == "[DONE]":
+                        if text == b"[DONE]":
                             return
                         yield _event(text)
         except httpx.HTTPError as error:
             raise _silent(error) from error
 
 
-def _event(text: str) -> Any:
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The lines of a body: JSON may hold every other character that ends a line of text."""
+    kept = bytearray()
+    async for chunk in chunks:
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield bytes(kept + line)
+            kept.clear()
+        kept += rest
+        if len(kept) > _LONGEST_LINE:
+            raise WorkerError("the worker's answer has a line that is too long")
+    yield bytes(kept)
+
+
+def _event(text: bytes) -> Any:
     try:
         event: Any = msgspec.json.decode(text)
     except msgspec.MsgspecError:

@@ -1,7 +1,7 @@
 """The Hugging Face Hub: search, a repository's files at a pinned commit. The only import of huggingface_hub.
 
 The library's client is replaced by one that speaks to the configured origin alone, so that a token follows no
-link or redirect elsewhere, that gives up in time, and that never sleeps for a server's Retry-After.
+link or redirect elsewhere, that gives up in time, and that never sleeps to ask again.
 """
 
 import logging
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _TIMEOUT_SECONDS = 20.0
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 401, 403, 404, 429
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?$")
-_REVISION = re.compile(r"[\w][\w./-]{0,254}$")
-_SHA256 = re.compile(r"[0-9a-f]{64}$")
-_BLOB = re.compile(r"[0-9a-f]{40}$")
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERRORS = 401, 403, 404, 429, 500
+_PART = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
+# As the library has it, which would refuse any other name in words of its own.
+_REPO = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_PART}(?:/{_PART})?", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./-]{0,254}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{40}")
 _RATE_LIMIT = re.compile(r"\bt=(\d{1,9})\b")
 _origin: ContextVar[str] = ContextVar("origin")
 T = TypeVar("T")
@@ -96,9 +98,9 @@ class Hub:
 
         Raises NotFoundError, AccessError, RateLimitedError, NetworkError, UsageError for an impossible name.
         """
-        if not _REPO.match(repo) or ".." in repo:
+        if not _REPO.fullmatch(repo):
             raise UsageError(f"{clean(repo)!r} is not a repository's name", hint="it looks like owner/name")
-        if not _REVISION.match(revision) or ".." in revision:
+        if not _REVISION.fullmatch(revision) or ".." in revision:
             raise UsageError(f"{clean(revision)!r} is not a revision", hint="a branch, a tag or a commit")
         with self._api() as api, self._asking(repo, revision):
             info = api.model_info(repo, revision=revision, files_metadata=True)
@@ -145,14 +147,14 @@ class Hub:
         length = answer.headers.get("x-linked-size") or (
             answer.headers.get("content-length") if answer.status_code == 200 else None  # noqa: PLR2004 - OK
         )
-        if length is None or not length.isdigit():
+        if length is None or not length.isdecimal():
             raise HubError(f"the Hub does not tell the size of {clean(file.path)} in {clean(repository.id)}")
         tag = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").strip('W/"').lower()
         return RemoteFile(
             path=file.path,
             size_bytes=int(length),
-            sha256=tag if _SHA256.match(tag) else file.sha256,
-            blob_id=tag if _BLOB.match(tag) else file.blob_id,
+            sha256=tag if _SHA256.fullmatch(tag) else file.sha256,
+            blob_id=tag if _BLOB.fullmatch(tag) else file.blob_id,
         )
 
     @contextmanager
@@ -200,12 +202,13 @@ class Hub:
 
 def check_endpoint(endpoint: str) -> str:
     """The endpoint without a slash at its end; raises UsageError where it is not an http(s) address."""
-    found = urlsplit(endpoint)
     try:
-        fine = found.scheme in ("http", "https") and bool(found.hostname) and (found.port or 1) > 0
+        found = urlsplit(endpoint)
+        fine = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+        fine = fine and not (found.username or found.query or found.fragment)
     except ValueError:
         fine = False
-    if not fine or found.username or found.query or found.fragment:
+    if not fine:
         raise UsageError(f"HF_ENDPOINT {clean(endpoint)!r} is not an address", hint=f"as {DEFAULT_ENDPOINT}")
     return endpoint.rstrip("/")
 
@@ -230,9 +233,11 @@ def _prepare_library() -> None:
     from huggingface_hub.utils import set_client_factory  # noqa: PLC0415 - as above
 
     class Client(httpx2.Client):
-        """A client that says in a sentence what the transport met."""
+        """A client that gives up in time, and says in a sentence what the transport met."""
 
         def send(self, request: "httpx2.Request", **options: Any) -> "httpx2.Response":
+            # The library asks with no timeout at all, which would overrule the client's own.
+            request.extensions["timeout"] = httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()
             try:
                 return super().send(request, **options)
             except httpx2.TooManyRedirects as error:
@@ -242,7 +247,7 @@ def _prepare_library() -> None:
 
     def make() -> httpx2.Client:
         hooks: dict[str, list[Callable[..., Any]]] = {"request": [_guard], "response": [_limit]}
-        return Client(event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT_SECONDS)
+        return Client(event_hooks=hooks, follow_redirects=True)
 
     for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -267,16 +272,20 @@ def _guard(request: "httpx2.Request") -> None:
 
 
 def _limit(response: "httpx2.Response") -> None:
-    """Fail at once on 429: the library would sleep as long as the server says."""
+    """Fail at once on 429 and 5xx: the library would sleep and ask again, for as long as the server says."""
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - as above
+
     if response.status_code == _TOO_MANY:
         raise rate_limited(response.headers)
+    if response.status_code >= _SERVER_ERRORS:
+        raise HfHubHTTPError(str(response.status_code), response=response)
 
 
 def rate_limited(headers: Any) -> RateLimitedError:
     """The error for a 429, with the time that the server asks for."""
     text = (headers.get("retry-after") or "").strip()
     limit = _RATE_LIMIT.search(headers.get("ratelimit") or "")
-    seconds = float(text[:9]) if text.isdigit() else float(limit.group(1)) if limit else None
+    seconds = float(text[:9]) if text.isdecimal() else float(limit.group(1)) if limit else None
     asks = f", and asks for {duration(seconds)}" if seconds is not None else ""
     return RateLimitedError(
         f"the Hub limits how often it may be asked{asks}",
@@ -342,9 +351,9 @@ def _sibling(found: Any, name: str = "rfilename") -> RemoteFile:
     return RemoteFile(
         path=getattr(found, name),
         size_bytes=size if isinstance(size, int) and size >= 0 else None,
-        sha256=sha256 if _SHA256.match(sha256) else None,
+        sha256=sha256 if _SHA256.fullmatch(sha256) else None,
         # A large file's blob id is that of its pointer: it says nothing of the content.
-        blob_id=blob if _BLOB.match(blob) and not large else None,
+        blob_id=blob if _BLOB.fullmatch(blob) and not large else None,
     )
 
 
@@ -355,6 +364,4 @@ def _complete(file: RemoteFile) -> bool:
 def _fill(files: Sequence[RemoteFile], tree: Sequence[RemoteFile]) -> list[RemoteFile]:
     """The info's files, each as the tree knows it where the tree knows more."""
     known = {file.path: file for file in tree}
-    if not files:
-        return list(tree)
     return [file if _complete(file) else known.get(file.path, file) for file in files]

@@ -4,12 +4,15 @@ import os
 import select
 import signal
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 _START_TICKS_FIELD = 19  # of /proc/PID/stat after the command's closing parenthesis: field 22 of proc(5)
+
+_POLL_SECONDS = 0.02
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -31,7 +34,8 @@ class Identity(msgspec.Struct, frozen=True):
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        # A process chooses its own name, and the kernel cuts it anywhere: it need not be text.
+        return Path(path).read_bytes().decode(errors="replace").strip()
     except OSError:
         return ""
 
@@ -87,7 +91,7 @@ def environment_value(pid: int, name: str) -> str | None:
         except OSError:
             return None
         prefix = f"{name}=".encode()
-        return next((v[len(prefix) :].decode() for v in raw.split(b"\0") if v.startswith(prefix)), None)
+        return next((os.fsdecode(v[len(prefix) :]) for v in raw.split(b"\0") if v.startswith(prefix)), None)
     import psutil  # noqa: PLC0415 - as above
 
     try:
@@ -126,7 +130,7 @@ def wait_gone(who: Identity, seconds: float) -> bool:
     """Wait up to `seconds` until the process has ended; True when it has."""
     handle = _pidfd(who.pid)
     if handle is None:
-        return not alive(who)
+        return _poll_gone(who, seconds)
     try:
         if not alive(who):
             return True
@@ -135,6 +139,15 @@ def wait_gone(who: Identity, seconds: float) -> bool:
         return bool(poll.poll(seconds * 1000))
     finally:
         os.close(handle)
+
+
+def _poll_gone(who: Identity, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while alive(who):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _pidfd(pid: int) -> int | None:

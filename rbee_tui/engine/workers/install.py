@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.workers import offers, profiles
 from rbee_tui.engine.workers.pip_settings import uv_environment
-from rbee_tui.engine.workers.runtimes import ask, base_python
+from rbee_tui.engine.workers.runtimes import Answer, ask, base_python
 from rbee_tui.engine.workers.trees import Staging
 
 _TAIL_LINES = 12
@@ -92,11 +93,10 @@ class Installer:
 
     def register_environment(self) -> list[Entry[Worker]]:
         """Register the runtimes that rbee's own Python can import and that are not registered yet."""
-        found = [self._register_own(*own) for own in _OWN if _importable(own[0])]
+        found = [self._register_own(*own) for module, *own in _OWN if find_spec(module)]
         return [entry for entry in found if entry is not None]
 
-    def _register_own(self, module: str, runtime: str, worker_id: str) -> Entry[Worker] | None:
-        del module
+    def _register_own(self, runtime: str, worker_id: str) -> Entry[Worker] | None:
         python = sys.executable
         if self._workers.contains(worker_id):
             entry = self._workers.get(worker_id)
@@ -116,7 +116,7 @@ class Installer:
                     Worker(
                         id=worker_id,
                         name=f"{runtime} of rbee's own environment",
-                        version=version.said.split()[-1] if version.said.split() else "",
+                        version=_version_in(version, runtime),
                         binary_path=launcher.name,
                         worker_type=profiles.worker_type_of(devices),
                         capabilities=["text-generation"],
@@ -147,7 +147,8 @@ class Installer:
             said = [line async for line in _lines(process, self.log_path(offer.id), on_line)]
             code = await process.wait()
         except BaseException:
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
             raise
         wanted.unlink()
@@ -201,11 +202,11 @@ def _cpu_features() -> frozenset[str]:
     return frozenset(hardware.read().cpu.features)
 
 
-def _importable(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+def _version_in(answer: Answer, runtime: str) -> str:
+    """The version in `xllamacpp 2026.10.1`; empty where the package does not tell one."""
+    if answer.ending:
+        return ""
+    return next((line.split()[-1] for line in answer.said.splitlines() if line.startswith(f"{runtime} ")), "")
 
 
 def _quiet(line: str) -> None:

@@ -4,6 +4,7 @@ Run as `python keeper.py EXIT_FILE COMMAND...`. Only the standard library: it ru
 It leads the runtime's process group, and takes what is left of the group with it when it ends.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -62,7 +63,8 @@ def note_signal(asked, number):
 def pass_on(child, asked):
     """Send the runtime the last signal that came; while there is none yet, look again later."""
     if child:
-        os.kill(child[0], asked[-1])
+        with contextlib.suppress(ProcessLookupError):  # it has just ended, and its end is yet to be noted
+            os.kill(child[0], asked[-1])
     else:
         signal.alarm(PASS_ON_SECONDS)
 

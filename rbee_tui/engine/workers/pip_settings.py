@@ -49,19 +49,28 @@ def config_files(environment: Mapping[str, str]) -> list[Path]:
 
 def _pip_settings(environment: Mapping[str, str], files: Iterable[Path]) -> dict[str, str]:
     """What pip was told for `pip install`, by files and variables; what is empty is left out."""
-    found: dict[str, str] = {}
+    everywhere: dict[str, str] = {}
+    installing: dict[str, str] = {}
     for path in files:
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read(path, encoding="utf-8")
-        except (OSError, UnicodeError, configparser.Error):
-            continue
-        for section in ("global", "install"):
-            for name in _SETTINGS:
-                found[name] = parser.get(section, name, fallback=found.get(name, ""))
-    for name in _SETTINGS:
-        found[name] = environment.get(f"PIP_{name.upper().replace('-', '_')}") or found.get(name, "")
-    return {name: value for name, value in found.items() if value}
+        parser = _read(path)
+        for section, found in (("global", everywhere), ("install", installing)):
+            if parser.has_section(section):
+                found |= {name.replace("_", "-"): value for name, value in parser.items(section)}
+    variables = {name: environment.get(f"PIP_{name.upper().replace('-', '_')}", "") for name in _SETTINGS}
+    # What is for `install` alone is stronger than what is for everything, whichever file it is in.
+    strongest_first = (variables, installing, everywhere)
+    told = {name: next((v for f in strongest_first if (v := f.get(name))), "") for name in _SETTINGS}
+    return {name: value for name, value in told.items() if value}
+
+
+def _read(path: Path) -> configparser.RawConfigParser:
+    """A configuration file; one that cannot be read says nothing."""
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except (OSError, UnicodeError, configparser.Error):
+        return configparser.RawConfigParser()
+    return parser
 
 
 def _pass_on(environment: dict[str, str], name: str, value: str) -> None:

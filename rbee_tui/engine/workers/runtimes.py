@@ -28,13 +28,21 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         if self.code is None:
             return "it could not be started, or did not answer"
         if self.code < 0:
-            return f"it was ended by {signal.Signals(-self.code).name}"
+            return f"it was ended by {_signal_name(-self.code)}"
         return f"it ended with exit code {self.code}" if self.code else ""
 
     @property
     def last_lines(self) -> str:
         """The end of what it said, made safe to show."""
-        return "\n".join(clean(line) for line in self.said.splitlines()[-_LAST_LINES:])
+        lines = [line for line in self.said.splitlines() if line.strip()]
+        return "\n".join(clean(line) for line in lines[-_LAST_LINES:])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals between the first and the last have no name
+        return f"signal {number}"
 
 
 def ask(words: list[str], seconds: float = _ASK_SECONDS) -> Answer:

@@ -15,7 +15,8 @@ from rbee_tui.engine.paths import SHARED_MODE, Root, make_directory, sync_direct
 from rbee_tui.engine.text import now
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-_AT_CWD = {"linux": -100, "darwin": -2}
+_EXCHANGES = {"linux": (-100, "renameat2"), "darwin": (-2, "renameatx_np")}
+"""AT_FDCWD, and the function that can let two names change places."""
 _EXCHANGE = 2
 
 
@@ -53,9 +54,17 @@ class Staging:
             if not self.target.exists():
                 self.path.rename(self.target)
             elif not exchange(self.path, self.target):
-                self.target.rename(self._old)
-                self.path.rename(self.target)
+                self._exchange_in_two_steps()
             sync_directory(self.target.parent)
+
+    def _exchange_in_two_steps(self) -> None:
+        self.target.rename(self._old)
+        try:
+            self.path.rename(self.target)
+        except OSError:
+            # Leftovers are cleared away next: the worker that was there must not be one.
+            self._old.rename(self.target)
+            raise
 
     def clear(self) -> None:
         """Remove what is not in place."""
@@ -65,11 +74,9 @@ class Staging:
 
 def exchange(one: Path, other: Path) -> bool:
     """Let two directories change places in one step; False where the system cannot."""
-    here = _AT_CWD.get(sys.platform)
-    function = getattr(
-        ctypes.CDLL(None), {"linux": "renameat2", "darwin": "renameatx_np"}.get(sys.platform, ""), None
-    )
-    if here is None or function is None:
+    here, name = _EXCHANGES.get(sys.platform, (0, ""))
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is None:
         return False
     return function(here, os.fsencode(one), here, os.fsencode(other), _EXCHANGE) == 0
 

@@ -1,0 +1,88 @@
+"""What a model is started with: refusals with reasons and figures, never a guess."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbee_tui.engine import gguf, hardware
+from rbee_tui.engine.errors import NotFoundError, RefusedError
+from rbee_tui.engine.gguf import Header
+from rbee_tui.engine.hardware.reading import Reading
+from rbee_tui.engine.workers import choosing
+from tests.engine.workers.support import House
+
+
+@pytest.fixture
+def header(tiny_model: Path) -> Header:
+    """The tiny model's."""
+    return gguf.read(tiny_model)
+
+
+@pytest.fixture
+def reading() -> Reading:
+    """This machine, with memory to spare and no GPU."""
+    found = hardware.read()
+    memory = msgspec.structs.replace(found.memory, total=64 << 30, available=32 << 30)
+    return msgspec.structs.replace(found, memory=memory, gpus=())
+
+
+class TestWorker:
+    """The one that was asked for, else the one that fits best."""
+
+    def test_none_is_installed(self, house: House, header, reading):
+        """What brings one is said."""
+        with pytest.raises(NotFoundError, match="no worker is installed") as caught:
+            choosing.choose_worker(house.workers, None, header, reading)
+        assert "rbee workers install" in caught.value.hint
+
+    def test_the_only_one(self, fake: House, header, reading):
+        """With the reason why."""
+        choice = choosing.choose_worker(fake.workers, None, header, reading)
+        assert (choice.worker.id, choice.binary.name) == ("fake", "llama-server")
+        assert choice.reason
+        asked = choosing.choose_worker(fake.workers, "fake", header, reading)
+        assert asked.reason == "it was asked for"
+
+    def test_none_that_fits(self, fake: House, header, reading):
+        """The reason against each."""
+        fake.workers.update("fake", platforms=["plan9-68k"])
+        with pytest.raises(RefusedError, match="no installed worker fits this machine: fake: "):
+            choosing.choose_worker(fake.workers, None, header, reading)
+
+    def test_one_that_is_broken(self, fake: House, header, reading, tmp_path: Path):
+        """It is not started, though it was asked for."""
+        (tmp_path / "llama-server").unlink()
+        with pytest.raises(RefusedError, match=r"^fake is .*: "):
+            choosing.choose_worker(fake.workers, "fake", header, reading)
+
+
+class TestContext:
+    """As asked, or as much as fits."""
+
+    def test_what_fits_up_to_a_sensible_one(self, header):
+        """Never more than the model was trained for."""
+        trained = header.context_length or choosing.DEFAULT_CONTEXT
+        assert choosing.choose_context("tiny", header, None, 64 << 30).context == min(trained, 8192)
+        assert choosing.choose_context("tiny", header, 512, 64 << 30).context == 512
+
+    def test_one_that_does_not_fit(self, header):
+        """With figures, and what to do."""
+        with pytest.raises(
+            RefusedError, match=r"tiny needs .* at a context of 512 .*are available"
+        ) as caught:
+            choosing.choose_context("tiny", header, 512, 1000)
+        assert "smaller --context" in caught.value.hint
+
+
+class TestRoom:
+    """Memory that a model may take."""
+
+    @pytest.mark.parametrize(("promised", "left"), [(0, 32 << 30), (2 << 30, 30 << 30), (64 << 30, 0)])
+    def test_what_others_were_promised_is_not_free(self, reading, promised, left):
+        """It is never less than nothing."""
+        assert choosing.room(reading, "cpu", promised) == left
+
+    def test_on_gpus_it_is_theirs(self, reading):
+        """A machine without one has none."""
+        assert choosing.room(reading, "cuda", 0) == 0
