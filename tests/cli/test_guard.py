@@ -118,6 +118,7 @@ class TestPlatforms:
         """Ctrl-C at any moment."""
         code = (
             "import sys, builtins, os, signal\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job's is ignored
             "class Interrupt:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
             "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
