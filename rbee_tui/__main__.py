@@ -21,12 +21,22 @@ def _run(words: list[str]) -> int:
             "rbee: Windows itself is not supported\n  -> run it under WSL, where everything works\n"
         )
         return 2
+    if _opens_screen(words):
+        from rbee_tui.ui import terminal  # noqa: PLC0415 - the standard library alone
+
+        if not terminal.refusal():
+            terminal.splash()
     try:
         from rbee_tui.cli.guard import run  # noqa: PLC0415 - a Ctrl-C while it loads shows no traceback either
 
         return run(words)
     except KeyboardInterrupt:
         return 130
+
+
+def _opens_screen(words: list[str]) -> bool:
+    """Whether these words ask for the screen, where the terminal can show one."""
+    return not words or (words[0] == "demo" and not {"--headless", "--help", "-h", "--json"} & set(words))
 
 
 def _end(code: int) -> NoReturn:

@@ -58,13 +58,23 @@ Environment:
 )
 @click.version_option(rbee_tui.__version__, "--version", message="rbee %(version)s")
 @click.option("--json", "as_json", is_flag=True, help="With no verb: print the overview as JSON.")
+@click.option("--plain", is_flag=True, help="With no verb: print the overview instead of opening the screen.")
 @click.pass_context
-def rbee(context: click.Context, *, as_json: bool) -> None:
+def rbee(context: click.Context, *, as_json: bool, plain: bool) -> None:
     """Find, download, verify, start, try and stop language models on this machine.
 
-    Alone it shows what is here.
+    Alone it opens the screen; where there is no terminal it prints what is here.
     """
-    if context.invoked_subcommand is None:
-        from rbee_tui.cli import overview  # noqa: PLC0415 - only the overview pays for it
+    if context.invoked_subcommand is not None:
+        return
+    from rbee_tui.cli import overview  # noqa: PLC0415 - a verb does not pay for it
+    from rbee_tui.ui import terminal  # noqa: PLC0415 - as above
 
-        overview.show(as_json=as_json)
+    refusal = terminal.refusal()
+    if not (as_json or plain or refusal):
+        from rbee_tui.cli import screen  # noqa: PLC0415 - only the screen pays for it
+
+        raise click.exceptions.Exit(screen.show())
+    overview.show(as_json=as_json)
+    if refusal and not (as_json or plain):
+        overview.note_refusal(refusal)

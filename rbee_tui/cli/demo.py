@@ -10,6 +10,7 @@ from rbee_tui.cli import output
 from rbee_tui.cli.options import run
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.text import clean, size
+from rbee_tui.ui import terminal
 
 if TYPE_CHECKING:
     from rbee_tui.demo.run import Figures
@@ -39,18 +40,41 @@ _MEGABYTE = 1_000_000
 def demo(*, headless: bool, keep: Path | None, say: str | None, rate: float) -> None:
     """See all of it work: a small Hub on loopback, a tiny real model, a real worker.
 
-    Searches, downloads, verifies, installs the worker that fits (from the package index), starts it, asks
-    it, stops it. The model's sentence goes to standard output, everything else to standard error.
+    On a terminal it opens the screen on them. Headless it searches, downloads, verifies, installs the worker
+    that fits (from the package index), starts it, asks it, stops it: the model's sentence goes to standard
+    output, everything else to standard error.
     """
-    del headless  # this version has no screen: the flow is the same
     if say is not None and not say.strip():
         raise UsageError("--say needs words")
+    if not headless and not terminal.refusal():
+        raise click.exceptions.Exit(_on_screen(say, keep, round(rate * _MEGABYTE) or None))
     from rbee_tui.demo.run import run as run_demo  # noqa: PLC0415 - the Hub is the demo's alone
 
     show = Steps()
     output.note(output.paint("rbee demo", "bold", sys.stderr) + "  all of it, for real, on this machine")
     figures = run(run_demo(show, say=say, keep=keep, rate=round(rate * _MEGABYTE) or None))
     show.close(figures, keep)
+
+
+def _on_screen(say: str | None, keep: Path | None, rate: int | None) -> int:
+    """The screen on the demo's root and Hub; what it started is stopped, its files go away unless kept."""
+    from rbee_tui.cli import screen  # noqa: PLC0415 - the headless demo does not pay for it
+    from rbee_tui.demo import run as demo_run  # noqa: PLC0415 - as above
+    from rbee_tui.engine.engine import Engine  # noqa: PLC0415 - as above
+
+    with demo_run.stage(say=say, keep=keep, rate=rate) as (root, hub):
+        before = {running.model for running in Engine(root, hub).processes.list()}
+        code = screen.open_screen(
+            lambda: Engine(root, hub, verb="rbee demo"),
+            str(root.logs),
+            temporary=keep is None,
+            greeting="a demo: a small Hub of its own, a tiny real model; begin with a",
+        )
+        run(demo_run.strike(root, hub, before))
+    output.note("the demo is over: nothing of it is left running")
+    if keep is not None:
+        output.note(f"it stays there: RBEE_HOME={clean(str(root.path))} rbee models list")
+    return code
 
 
 class Steps:

@@ -5,7 +5,6 @@ import os
 import sys
 import warnings
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -111,28 +110,6 @@ def _say(message: str, hint: str, code: str, exit_code: int, *, log: str = "", a
 
 
 def _unexpected(error: Exception, *, as_json: bool) -> int:
-    text = clean(f"{type(error).__name__}: {error}")
-    message = f"something went wrong that rbee does not know ({text[:300]})"
-    return _say(message, _keep_trace(error), "unexpected", FAILED, as_json=as_json)
+    from rbee_tui.engine import traces  # noqa: PLC0415 - only a fault pays
 
-
-def _keep_trace(error: Exception) -> str:
-    """Write the traceback, without the variables' values, to a private file; returns where it lies."""
-    import tempfile  # noqa: PLC0415 - only a fault pays
-    import traceback  # noqa: PLC0415 - as above
-
-    from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
-
-    text = "".join(traceback.format_exception(error))
-    try:
-        where = Root.find().prepare().logs
-    except (RbeeError, OSError):
-        where = Path(tempfile.gettempdir())
-    try:
-        # mkstemp makes it readable by its owner alone.
-        handle, name = tempfile.mkstemp(prefix="fault-", suffix=".txt", dir=where)
-        with os.fdopen(handle, "w", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError:
-        return "the traceback could not be written either"
-    return f"please report it with {clean(name)}"
+    return _say(traces.sentence(error), traces.keep(error), "unexpected", FAILED, as_json=as_json)

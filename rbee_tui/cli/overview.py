@@ -39,5 +39,10 @@ def show(*, as_json: bool) -> None:
         print_jobs(jobs)
 
 
+def note_refusal(reason: str) -> None:
+    """Say why the overview is printed and no screen opened, where somebody may have wanted one."""
+    output.note(f"rbee: {reason}\n  -> this is the overview; rbee --help lists what else can be asked")
+
+
 def _title(text: str, figures: str) -> None:
     output.result(f"{output.paint(text, 'bold')}  {figures}")

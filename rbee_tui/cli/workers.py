@@ -9,7 +9,7 @@ import click
 from rbee_tui.cli import output
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
-from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker
+from rbee_tui.engine.artifacts import Entry, Offer, Worker
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.text import clean, size
@@ -28,7 +28,7 @@ def workers() -> None:
 def list_workers(*, as_json: bool) -> None:
     """List the installed workers and the offers, with why each fits this machine or not."""
     entries = WorkerCatalog().list()
-    offers = open_offers(entries)
+    offers = _open_offers(entries)
     verdicts = {(each.worker_id, each.installed): each for each in select(entries).verdicts}
     if as_json:
         found = [_with_verdict(msgspec_dict(entry), verdicts.get((entry.id, True))) for entry in entries]
@@ -48,19 +48,17 @@ def list_workers(*, as_json: bool) -> None:
     output.print_table(columns, rows)
 
 
-def open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
-    """The offers that are not installed, or whose installed worker is not well."""
-    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - only listings and installs read them
-
-    well = {entry.id for entry in entries if entry.health is Health.OK}
-    return [offer for offer in offers.bundled() if offer.id not in well]
-
-
 def select(entries: Sequence[Entry[Worker]]) -> Selection:
     """Which of the installed and the offered workers fits this machine best, with a verdict for each."""
     from rbee_tui.engine import hardware  # noqa: PLC0415 - removing needs no look at it
 
-    return choose(hardware.read(), [*entries, *open_offers(entries)])
+    return choose(hardware.read(), [*entries, *_open_offers(entries)])
+
+
+def _open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
+    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - only listings and installs read them
+
+    return offers.still_open(entries)
 
 
 def msgspec_dict(entry: Entry[Worker]) -> dict[str, Any]:

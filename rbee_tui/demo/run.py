@@ -70,10 +70,24 @@ async def run(show: Show, *, say: str | None, keep: Path | None, rate: int | Non
     `say` is what the model recites, `keep` a directory that serves as root and stays, `rate` the Hub's speed
     in bytes per second. Raises the engine's errors.
     """
-    with _root(keep) as root, DemoHub(repos.demo_repos(say), rate=rate) as served:
-        hub = Hub(endpoint=served.url, token="")
+    with stage(say=say, keep=keep, rate=rate) as (root, hub):
         async with _engine(root, hub) as engine:
             return await _flow(engine, show, say=say, rate=rate)
+
+
+@contextmanager
+def stage(*, say: str | None, keep: Path | None, rate: int | None) -> Generator[tuple[Root, Hub]]:
+    """A root and a Hub of the demo's own, as `run` describes them, for as long as the context lasts."""
+    with _root(keep) as root, DemoHub(repos.demo_repos(say), rate=rate) as served:
+        yield root, Hub(endpoint=served.url, token="")
+
+
+async def strike(root: Root, hub: Hub, before: set[str]) -> None:
+    """Stop the workers of a root that were not among `before`: the demo leaves nothing running."""
+    processes = Engine(root, hub, verb="rbee demo").processes
+    for running in processes.list():
+        if running.model not in before:
+            await processes.stop(running.model)
 
 
 @contextmanager
@@ -97,9 +111,7 @@ async def _engine(root: Root, hub: Hub) -> AsyncGenerator[Engine]:
         try:
             yield engine
         finally:
-            for running in engine.processes.list():
-                if running.model not in before:
-                    await engine.processes.stop(running.model)
+            await strike(root, hub, before)
 
 
 async def _flow(engine: Engine, show: Show, *, say: str | None, rate: int | None) -> Figures:
@@ -186,9 +198,7 @@ async def _choose(engine: Engine, show: Show) -> Selection:
 def _select(engine: Engine) -> Selection:
     """Which worker fits this machine, of those that are installed and those that are offered."""
     installed = engine.workers.list()
-    here = {entry.id for entry in installed}
-    offered = [offer for offer in offers.bundled() if offer.id not in here]
-    return choose(hardware.read(engine.root.path), [*installed, *offered])
+    return choose(hardware.read(engine.root.path), [*installed, *offers.still_open(installed)])
 
 
 async def _start(engine: Engine, show: Show, model_id: str, choice: Selection) -> str:

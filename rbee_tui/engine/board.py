@@ -50,9 +50,11 @@ class Board:
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
+        self._latest: dict[str, Any] = {}
 
     def record(self, key: str, value: Any) -> None:
         """Replace the latest value of a key for everybody."""
+        self._latest[key] = value
         for subscription in self._subscriptions:
             subscription.record(key, value)
 
@@ -62,8 +64,10 @@ class Board:
             subscription.tell(fact)
 
     async def changes(self, every: float = 0.5) -> AsyncGenerator[Changes]:
-        """Follow the board from now on; one consumer for each call."""
+        """Follow the board: the values as they are, then what is new; one consumer for each call."""
         subscription = Subscription()
+        for key, value in self._latest.items():
+            subscription.record(key, value)
         self._subscriptions.append(subscription)
         try:
             async for changes in subscription.follow(every):

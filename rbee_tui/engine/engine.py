@@ -14,6 +14,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.text import clean
+from rbee_tui.engine.watch import Watch
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.supervise import Supervisor
 
@@ -38,23 +39,28 @@ class Engine:
         self.processes = Supervisor(self.root, self.models, self.workers, self.facts)
         self.installer = Installer(self.root, self.workers, self.facts)
         self.board = Board()
-        self._watch: asyncio.Task[None] | None = None
+        self.watching = Watch(self)
+        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._watch = asyncio.create_task(self._look(), name="watch")
+        self._task = asyncio.create_task(self._look(), name="look")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self.provisioner.leave()
 
     def changes(self, every: float = 0.5) -> AsyncGenerator[Changes]:
         """Follow what all processes on the root do: facts, and a JobProgress under `job:<id>` in `latest`."""
         return self.board.changes(every)
+
+    async def watch(self) -> None:
+        """Keep catalogs, workers and hardware on the board, until cancelled; for faces that show them."""
+        await self.watching.run()
 
     def remove_model(self, model_id: str) -> Removed:
         """Remove a model and its files; raises RefusedError while a download wants it."""

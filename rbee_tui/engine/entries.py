@@ -235,10 +235,22 @@ def _correct(directory: int, name: str, mode: int) -> int | None:
 def stamps(base: str) -> dict[str, tuple[int, ...]]:
     """For each name, what changes when its metadata is replaced, or a file beside it comes or goes."""
     found: dict[str, tuple[int, ...]] = {}
+    look = os.lstat
     for name in names_in(base):
-        with suppress(OSError):
-            place = os.lstat(f"{base}/{name}")
+        try:
+            place = look(f"{base}/{name}")
+        except OSError:
+            continue
+        try:
+            inner = look(f"{base}/{name}/{NAME}")
+        except OSError:
             found[name] = (place.st_ino, place.st_mtime_ns)
-            inner = os.lstat(f"{base}/{name}/{NAME}")
-            found[name] += (inner.st_ino, inner.st_size, inner.st_mtime_ns)
+        else:
+            found[name] = (
+                place.st_ino,
+                place.st_mtime_ns,
+                inner.st_ino,
+                inner.st_size,
+                inner.st_mtime_ns,
+            )
     return found

@@ -204,6 +204,10 @@ class ModelProvisioner:
                         promised += max(0, file.size_bytes - _allocated(path))
         return promised
 
+    def promised(self) -> int:
+        """Bytes of disk that unfinished downloads will still take."""
+        return self._promised(self.store.list())
+
     # How it goes
 
     def jobs(self) -> list[JobProgress]:

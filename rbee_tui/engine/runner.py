@@ -34,12 +34,26 @@ async def run(
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Take up wanted jobs until `stop`, or until there is none; raises BusyError when one runs already."""
-    with _alone(engine.root), Lock(engine.root.locks / "adopters.lock", VERB, shared=True).acquire(2.0):
+    with _alone(engine.root):
+        await adopt(engine, VERB, stop=stop, say=say, ready=ready, ends=lambda: until_idle and _idle(engine))
+
+
+async def adopt(
+    engine: Engine,
+    verb: str,
+    *,
+    stop: asyncio.Event,
+    say: Callable[[str], None] = lambda _: None,
+    ready: Callable[[], None] = lambda: None,
+    ends: Callable[[], bool] = lambda: False,
+) -> None:
+    """Take up wanted jobs that nobody runs until `stop`, or until `ends()`; for screens and runners."""
+    with Lock(engine.root.locks / "adopters.lock", verb, shared=True).acquire(2.0):
         ready()
         while not stop.is_set():
             for job_id in engine.provisioner.adopt():
                 say(f"taking up job {job_id}")
-            if until_idle and _idle(engine):
+            if ends():
                 return
             await _rest(stop)
 

@@ -31,6 +31,13 @@ def size(count: int) -> str:
     return _scaled(float(count), 1000.0, ("B", "kB", "MB", "GB", "TB", "PB"))
 
 
+def size_as(part: int, whole: int) -> str:
+    """A part of a size in the whole's own unit and without it, as the `12.1` of `12.1/19.8 GB`."""
+    unit = size(whole).partition(" ")[2]
+    power = ("B", "kB", "MB", "GB", "TB", "PB").index(unit)
+    return f"{part / 1000**power:.1f}" if power else str(part)
+
+
 def memory(count: int) -> str:
     """An amount of memory in binary units, as `9.1 GiB`."""
     return _scaled(float(count), 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"))

@@ -17,9 +17,10 @@ from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers import offers, outlook, profiles
 from rbee_tui.engine.workers.choosing import choose_context, choose_worker, room
 from rbee_tui.engine.workers.install import Installer
+from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST, Launch
 from rbee_tui.engine.workers.record import COOKIE, Records, Running, living
 from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
@@ -101,6 +102,21 @@ class Starter:
             )
             words = profiles.command(worker, choice.binary, python_for(worker.python), launch)
             return self._spawn(record, words)
+
+    def outlook(self, model_id: str) -> Outlook:
+        """What `launch` would do now, and why; raises NotFoundError, RefusedError."""
+        header = gguf.read(self._models.weights(self._whole(model_id)))
+        self._register_own(None)
+        reading, promised = hardware.read(self._root.path), self._promised(model_id)
+        installed = self._workers.list()
+        return outlook.look(
+            model_id,
+            header,
+            reading,
+            installed,
+            offers.still_open(installed),
+            lambda variant: room(reading, variant, promised),
+        )
 
     def _spawn(self, record: Running, words: list[str]) -> Running:
         """Start the keeper in a session of its own, with the runtime below it."""

@@ -16,6 +16,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
 from rbee_tui.engine.workers import ending, prompting, ready
+from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.prompting import Chunk
 from rbee_tui.engine.workers.record import Records, Running, is_ours, living
@@ -147,6 +148,13 @@ class Supervisor:
         )
 
     # Starting
+
+    def outlook(self, model_id: str) -> Outlook:
+        """What `start` would do on this model now, with a verdict on every worker; blocking, starts nothing.
+
+        Raises NotFoundError, and RefusedError for a model that is not whole.
+        """
+        return self._starter.outlook(model_id)
 
     async def start(
         self,

@@ -1,0 +1,307 @@
+"""The application: it follows the engine, hands what is new to the screen, and does what keys stand for."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.filter import LineFilter
+
+from rbee_tui.engine import traces
+from rbee_tui.engine.board import Changes
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.facts import Fact
+from rbee_tui.engine.text import clean
+from rbee_tui.ui import styles
+from rbee_tui.ui.bridge import Bridge
+from rbee_tui.ui.flows import adding, finding, keeping, leaving, working
+from rbee_tui.ui.gate import Gate
+from rbee_tui.ui.glyphs import ASCII, UNICODE
+from rbee_tui.ui.house import Activity, House
+from rbee_tui.ui.keys import BY_NAME, Situation
+from rbee_tui.ui.screens.main import PANES, MainScreen
+from rbee_tui.ui.screens.question import Question, QuestionScreen
+from rbee_tui.ui.widgets.bars import Narration
+
+HANGUP_SECONDS = 2.0
+_KEPT_EVENTS = 500
+_SIGNALLED = 128
+_STYLES = {
+    "job.done": "ok",
+    "job.failed": "wrong",
+    "model.damaged": "wrong",
+    "model.verified": "ok",
+    "worker.failed": "wrong",
+    "worker.installed": "ok",
+    "worker.ready": "ok",
+}
+_QUIET_FACTS = frozenset({"model.updated", "worker.updated", "model.added", "worker.added"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the screen is to be."""
+
+    host: str
+    """This machine's name, as one would write it in an ssh line."""
+    ascii_only: bool = False
+    sixteen_colours: bool = False
+    temporary: bool = False
+    """Whether the root goes away when the screen is left, as the demo's does."""
+    greeting: str = ""
+    """Said at the start."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was narrated."""
+
+    clock: str
+    text: str
+    style: str
+    hint: str = ""
+    log: str = ""
+
+
+class RbeeApp(App[list[str]]):
+    """The cockpit. Its result is what to say after it was left, in lines."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS_PATH: ClassVar[Any] = styles.sheets()
+    TITLE = "rbee"
+
+    def __init__(self, make_bridge: Callable[[], Bridge], options: Options) -> None:
+        # Before anything is drawn: colours and characters depend on it.
+        self.options = options
+        self.glyphs = ASCII if options.ascii_only else UNICODE
+        self._gate = Gate(ascii_only=options.ascii_only)
+        self._palette = styles.palette("ansi" if options.sixteen_colours else "true")
+        super().__init__()
+        self._make_bridge = make_bridge
+        self.bridge = make_bridge()
+        self.house = House()
+        self.main = MainScreen(self.house, options.host)
+        self.events: list[Event] = []
+        self._begun = False
+        self._leaving = False
+        self._wanted_line: tuple[str, str] | None = None
+        self._told_here: set[tuple[str, str]] = set()
+        self.theme = "ansi-dark" if options.sixteen_colours else "textual-dark"
+
+    @property
+    def host(self) -> str:
+        """This machine's name for an ssh client."""
+        return self.options.host
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the root goes away when the screen is left."""
+        return self.options.temporary
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, and the gate after them."""
+        return [*super().get_line_filters(), self._gate]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The palette of styles/, for every sheet."""
+        return self._palette
+
+    # Beginning and ending
+
+    def on_load(self) -> None:
+        """Take the signals before the terminal is changed: one that comes during the start is not lost."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def on_mount(self) -> None:
+        """Show the main screen, and start the engine behind it."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTSTP, lambda: self.do("suspend", self.main.situation))
+        loop.add_signal_handler(signal.SIGCONT, self.draw_all)
+        self.push_screen(self.main)
+        self.call_after_refresh(self.begin)
+        if self.options.greeting:
+            self.call_after_refresh(self.narrate, self.options.greeting, "quiet")
+
+    def begin(self) -> None:
+        """Start an engine and follow it."""
+        if self._begun:
+            self.bridge = self._make_bridge()
+        self._begun = True
+        self.bridge.start(self._take, self._engine_failed)
+
+    def draw_all(self) -> None:
+        """Write every line again: somebody else has written on the terminal."""
+        self.screen.refresh(layout=True)
+        for widget in self.screen.walk_children():
+            widget.refresh()
+
+    async def leave(self, *, hand_over: bool, code: int = 0) -> None:
+        """Let go of everything and end."""
+        if self._leaving:
+            return
+        self._leaving = True
+        said = leaving.farewell(self.house, handed_over=hand_over, temporary=self.temporary)
+        await self.bridge.leave(hand_over=hand_over and not self.temporary)
+        self.exit(said, return_code=code)
+
+    def _signalled(self, number: int) -> None:
+        """End as a closed terminal or a shutdown asks: downloads go on in the background."""
+        self.run_worker(
+            self.leave(hand_over=True, code=_SIGNALLED + number), group="leave", exit_on_error=False
+        )
+
+    def _engine_failed(self, error: Exception) -> None:
+        """Without an engine there is nothing to show: leave with its sentence."""
+        if isinstance(error, RbeeError):
+            said = [f"rbee: {error}"] + ([f"  -> {error.hint}"] if error.hint else [])
+            self.exit(said, return_code=error.exit_code)
+        else:
+            self._handle_exception(error)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End on a fault of ours with a sentence; Textual would print a traceback with all variables."""
+        if self.is_headless:  # a test wants the error itself
+            super()._handle_exception(error)
+            return
+        self.exit([f"rbee: {traces.sentence(error)}", f"  -> {traces.keep(error)}"], return_code=1)
+
+    # What the engine tells
+
+    def _take(self, changes: Changes) -> None:
+        touched = self.house.take(changes)
+        for fact in changes.facts:
+            self._tell(fact)
+        self.main.show(touched)
+        if self._wanted_line is not None:
+            self.show_line(*self._wanted_line)
+
+    def tell_here(self, model_id: str, *kinds: str) -> None:
+        """The next facts of these kinds about a model are told by the flow that brings them about."""
+        self._told_here = {each for each in self._told_here if each[1] != model_id}
+        self._told_here |= {(kind, model_id) for kind in kinds}
+
+    def _tell(self, fact: Fact) -> None:
+        if (fact.kind, fact.id) in self._told_here:
+            self._told_here.discard((fact.kind, fact.id))
+            return
+        if fact.text and fact.kind not in _QUIET_FACTS:
+            self.narrate(clean(fact.text), _STYLES.get(fact.kind, "quiet"))
+
+    def narrate(self, text: str, style: str, *, hint: str = "", log: str = "") -> None:
+        """Say what just happened, and keep it among the events."""
+        clock = datetime.now().astimezone().strftime("%H:%M")
+        if self.events and self.events[-1].text == text:
+            return
+        self.events = [*self.events, Event(clock, text, style, hint, log)][-_KEPT_EVENTS:]
+        if self.main.is_mounted:
+            self.main.query_one(Narration).say(clock, text, style)
+
+    def fail(self, error: RbeeError, *, log: str = "") -> None:
+        """Narrate an error; its hint and log can be read among the events."""
+        more = "   (e: what to do)" if error.hint or log else ""
+        self.narrate(f"{error}{more}", "wrong", hint=error.hint, log=log)
+
+    async def explain(self, error: RbeeError) -> None:
+        """Show an error to somebody who waits for the answer, until they have read it."""
+        self.fail(error)
+        lines = [(str(error), "wrong")] + ([("", ""), (error.hint, "")] if error.hint else [])
+        await self.question(Question("That did not work", lines, []))
+
+    async def question(self, question: Question) -> str | None:
+        """Ask, and wait for the answer."""
+        return await self.push_screen_wait(QuestionScreen(question, self.glyphs))
+
+    def show_line(self, pane: str, key: str) -> None:
+        """Put the cursor of a pane on a line, now or as soon as it is listed, and go there."""
+        found = self.main.pane(pane)
+        found.put_cursor(key)
+        at = found.current
+        self._wanted_line = None if at is not None and at.key == key else (pane, key)
+        if self._wanted_line is None and self.screen is self.main:
+            self.main.go_to(pane)
+
+    @asynccontextmanager
+    async def doing(self, activity: Activity) -> AsyncGenerator[None]:
+        """Show that something is under way, until it is over."""
+        key = f"{activity.verb}:{activity.id}"
+        self.house.activities[key] = activity
+        self.main.show({"activities"})
+        try:
+            yield
+        finally:
+            self.house.activities.pop(key, None)
+            self.main.show({"activities"})
+
+    # What keys do
+
+    def do(self, name: str, situation: Situation) -> None:
+        """Do an action of the table of keys, or say that it does nothing here."""
+        action = BY_NAME[name]
+        if not action.applies(situation):
+            self.narrate(
+                f"{action.shown} ({action.label.lower()}) does nothing here: ? shows what does", "quiet"
+            )
+            return
+        if name in self._IMMEDIATE:
+            self._IMMEDIATE[name](self)
+            return
+        if name.startswith("pane_"):
+            self.main.go_to(PANES[int(name[-1]) - 1])
+            return
+        self.run_worker(self._guarded(self._FLOWS[name](self, situation)), group="flow", exit_on_error=False)
+
+    async def _guarded(self, flow: Coroutine[Any, Any, None]) -> None:
+        """Run a flow; whatever goes wrong is narrated."""
+        try:
+            await flow
+        except RbeeError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - a fault in one flow must not take the screen down
+            self.narrate(traces.sentence(error), "wrong", hint=traces.keep(error))
+
+    def refresh_all(self) -> None:
+        """Look at the disk again, and draw everything again."""
+        self.run_worker(self._guarded(self._look_again()), group="refresh", exit_on_error=False)
+        self.draw_all()
+
+    async def _look_again(self) -> None:
+        async def look(engine: Any) -> None:
+            engine.watching.look_again()
+
+        await self.bridge.call(look)
+        self.narrate("looking at the disk again", "quiet")
+
+    _IMMEDIATE: ClassVar[dict[str, Callable[["RbeeApp"], None]]] = {
+        "filter": lambda app: app.main.ask_filter(),
+        "sort": lambda app: app.main.sort_next(),
+        "reverse": lambda app: app.main.reverse(),
+        "next_pane": lambda app: app.main.next_pane(),
+        "refresh": lambda app: app.refresh_all(),
+    }
+    _FLOWS: ClassVar[dict[str, Callable[["RbeeApp", Situation], Coroutine[Any, Any, None]]]] = {
+        "add": lambda app, _: adding.add(app),
+        "start": working.start,
+        "try": working.try_out,
+        "stop": working.stop,
+        "install": lambda app, _: working.install(app),
+        "logs": working.logs,
+        "why": working.why,
+        "details": keeping.show_details,
+        "verify": keeping.verify,
+        "fetch": keeping.fetch_again,
+        "import": keeping.take_up,
+        "pause": keeping.pause,
+        "delete": keeping.delete,
+        "copy": keeping.copy,
+        "events": lambda app, _: finding.events(app),
+        "help": lambda app, _: finding.help_screen(app),
+        "palette": finding.palette,
+        "suspend": lambda app, _: leaving.suspend(app),
+        "quit": lambda app, _: leaving.quit_screen(app),
+    }

@@ -1,0 +1,194 @@
+"""The engine on a loop and a thread of its own: a stalled terminal stops the screen, not a transfer."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.board import Changes
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.facts import Fact
+
+T = TypeVar("T")
+
+FOLLOW_SECONDS = 0.5
+_STOP_SECONDS = 15.0
+
+
+class Bridge(Protocol):
+    """What the screen needs of an engine, wherever that runs."""
+
+    def start(self, on_changes: "Callable[[Changes], None]", on_failure: Callable[[Exception], None]) -> None:
+        """Begin; both functions are called on the loop that runs now."""
+        ...
+
+    async def call(self, do: "Callable[[Engine], Awaitable[T]]") -> T:
+        """Await a coroutine of the engine; cancelling the caller cancels it."""
+        ...
+
+    async def ask(self, do: "Callable[[Engine], T]") -> T:
+        """Make a blocking call in a thread of the engine's."""
+        ...
+
+    def stream(self, do: "Callable[[Engine], AsyncGenerator[T]]") -> AsyncGenerator[T]:
+        """Follow an asynchronous generator of the engine."""
+        ...
+
+    async def leave(self, *, hand_over: bool) -> None:
+        """Let go of downloads, which stay wanted; handed over, a background runner goes on with them."""
+        ...
+
+
+class Mailbox:
+    """Hands changes from one loop to another's: values are replaced, facts are kept, nothing piles up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: "Callable[[Changes], None]") -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._lock = threading.Lock()
+        self._latest: dict[str, Any] = {}
+        self._facts: list[Fact] = []
+        self._waiting = False
+
+    def put(self, changes: "Changes") -> None:
+        """Add changes; called on the engine's loop."""
+        with self._lock:
+            self._latest |= changes.latest
+            self._facts += changes.facts
+            waiting, self._waiting = self._waiting, True
+        if not waiting:
+            with suppress(RuntimeError):  # the screen's loop has ended
+                self._loop.call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        from rbee_tui.engine.board import Changes  # noqa: PLC0415 - the engine is loaded behind the first picture
+
+        with self._lock:
+            changes = Changes(self._latest, self._facts)
+            self._latest, self._facts, self._waiting = {}, [], False
+        self._deliver(changes)
+
+
+class EngineThread:
+    """A Bridge to an engine of this process; `make` builds it, in the thread that it will live in."""
+
+    def __init__(self, make: "Callable[[], Engine]", verb: str) -> None:
+        self._make = make
+        self._verb = verb
+        self._thread = threading.Thread(target=self._run, name="rbee-engine", daemon=True)
+        self._ready: asyncio.Future[None] | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._engine: Engine | None = None
+        self._stop: asyncio.Event | None = None
+        self._hand_over = False
+        self._mailbox: Mailbox | None = None
+        self._on_failure: Callable[[Exception], None] = lambda _: None
+
+    def start(self, on_changes: "Callable[[Changes], None]", on_failure: Callable[[Exception], None]) -> None:
+        """Start the thread; both functions are called on the loop that runs now."""
+        self._home = asyncio.get_running_loop()
+        self._ready = self._home.create_future()
+        self._mailbox = Mailbox(self._home, on_changes)
+        self._on_failure = on_failure
+        self._thread.start()
+
+    async def call(self, do: "Callable[[Engine], Awaitable[T]]") -> T:
+        """Await a coroutine of the engine on its own loop."""
+        engine, loop = await self._there()
+
+        async def run() -> T:
+            return await do(engine)
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+
+    async def ask(self, do: "Callable[[Engine], T]") -> T:
+        """Make a blocking call in a thread of the engine's."""
+        return await self.call(lambda engine: asyncio.to_thread(do, engine))
+
+    async def stream(self, do: "Callable[[Engine], AsyncGenerator[T]]") -> AsyncGenerator[T]:
+        """Follow an asynchronous generator of the engine; leaving the loop early ends it there."""
+        home = asyncio.get_running_loop()
+        pieces: asyncio.Queue[T | None] = asyncio.Queue()
+
+        async def run(engine: "Engine") -> None:
+            try:
+                async for piece in do(engine):
+                    home.call_soon_threadsafe(pieces.put_nowait, piece)
+            finally:
+                home.call_soon_threadsafe(pieces.put_nowait, None)
+
+        running = asyncio.ensure_future(self.call(run))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            await running
+        finally:
+            running.cancel()
+
+    async def leave(self, *, hand_over: bool) -> None:
+        """Let go of downloads and end the thread; with `hand_over` a background runner goes on with them."""
+        if self._loop is None or self._stop is None:
+            return
+        self._hand_over = hand_over
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
+
+    async def _there(self) -> "tuple[Engine, asyncio.AbstractEventLoop]":
+        if self._ready is not None:
+            await asyncio.shield(self._ready)
+        if self._engine is None or self._loop is None:
+            raise RuntimeError("the engine is not running")
+        return self._engine, self._loop
+
+    # In the thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the screen has to say it
+            self._tell_home(self._on_failure, error)
+
+    async def _main(self) -> None:
+        from rbee_tui.engine import runner  # noqa: PLC0415 - loaded here, behind the first picture
+
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        engine = await asyncio.to_thread(self._make)
+        async with engine:
+            self._engine = engine
+            self._tell_home(self._set_ready)
+            tasks = [
+                asyncio.create_task(self._follow(engine), name="follow"),
+                asyncio.create_task(engine.watch(), name="watch"),
+                asyncio.create_task(runner.adopt(engine, self._verb, stop=self._stop), name="adopt"),
+            ]
+            stopped = asyncio.create_task(self._stop.wait(), name="stop")
+            done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if self._hand_over and engine.provisioner.active:
+                with suppress(
+                    Exception
+                ):  # a runner that does not start leaves the jobs interrupted, not lost
+                    await asyncio.to_thread(runner.start_background, engine.root)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for task in done - {stopped}:
+                if not task.cancelled() and (error := task.exception()) and not self._stop.is_set():
+                    raise error
+
+    async def _follow(self, engine: "Engine") -> None:
+        async for changes in engine.changes(FOLLOW_SECONDS):
+            if self._mailbox is not None:
+                self._mailbox.put(changes)
+
+    def _set_ready(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _tell_home(self, what: Callable[..., None], *words: Any) -> None:
+        with suppress(RuntimeError):
+            if self._home is not None:
+                self._home.call_soon_threadsafe(what, *words)

@@ -1,0 +1,169 @@
+"""All that is known of a line, as text; and what of it can be copied. Pure."""
+
+import re
+from collections.abc import Iterator
+
+from rbee_tui.engine.artifacts import Entry, Model, Worker
+from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.plain import as_dict
+from rbee_tui.engine.text import clean, duration, memory, size
+from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.ui.lines import ActivityLine, FileLine, JobLine, Line, ModelLine, ProcessLine, WorkerLine
+
+Lines = list[tuple[str, str]]
+_REPO_IN_URL = re.compile(r"https?://[^/]+/(?P<repo>[\w.-]+/[\w.-]+)/resolve/[^/]+/(?P<file>.+)$")
+
+
+def of(line: Line) -> tuple[str, Lines]:
+    """A title and the lines."""
+    if isinstance(line, ModelLine):
+        return f"Model {clean(line.entry.id)}", [*_fields(_model(line.entry)), *_files(line.entry)]
+    if isinstance(line, ProcessLine):
+        return f"Worker on {clean(line.running.model)}", list(_fields(_process(line.running)))
+    if isinstance(line, WorkerLine):
+        return f"Worker {clean(line.entry.id)}", list(_fields(_worker(line.entry)))
+    if isinstance(line, ActivityLine):
+        return f"{line.activity.verb} {clean(line.activity.id)}", [("it is under way", "")]
+    return f"Download {line.job.id}", [*_fields(_job(line.job)), *_job_files(line.job)]
+
+
+def _fields(pairs: Iterator[tuple[str, str]]) -> Lines:
+    shown = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return [(f"{name.rjust(width)}  {clean(value)}", "") for name, value in shown]
+
+
+def _model(entry: Entry[Model]) -> Iterator[tuple[str, str]]:
+    yield "id", entry.id
+    yield "health", f"{entry.health}" + (f": {entry.reason}" if entry.reason else "")
+    model = entry.artifact
+    if model is not None:
+        yield "name", model.name
+        yield "version", model.version
+        yield "status", _status(model.status)
+        yield "size", f"{size(model.size_bytes)} ({model.size_bytes:,} bytes)"
+        yield "architecture", model.architecture or ""
+        yield "quantisation", model.quantization or ""
+        yield "context", f"{model.context_length:,} tokens" if model.context_length else ""
+        yield "licence", model.license or ""
+        yield "repository", model.repo or ""
+        yield "commit", model.revision or ""
+        yield "source", model.source_url
+        yield "verified", model.verified_at or "not yet"
+    yield "created", entry.created_at or ""
+    yield "updated", entry.updated_at or ""
+    yield "directory", entry.directory
+
+
+def _status(status: object) -> str:
+    if isinstance(status, str):
+        return status
+    failure = as_dict(as_dict(status).get("Failed"))
+    return f"Failed: {failure.get('error', '')}" if failure else str(status)
+
+
+def _files(entry: Entry[Model]) -> Lines:
+    model = entry.artifact
+    if model is None or not model.files:
+        return []
+    lines: Lines = [("", ""), (f"{len(model.files)} files", "strong")]
+    for file in model.files:
+        proof = file.sha256 or file.blob_id or "no hash"
+        lines.append(
+            (f"{size(file.size_bytes):>9}  {clean(file.role):9}  {clean(proof)[:16]}  {clean(file.path)}", "")
+        )
+    return lines
+
+
+def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
+    yield "model", running.model
+    yield "state", running.state
+    yield "worker", f"{running.worker} ({running.variant})"
+    yield "because", running.reason
+    yield "devices", ", ".join(running.devices)
+    yield "URL", running.url
+    yield "API key", "y copies it" if running.api_key else ""
+    yield "context", f"{running.context:,} tokens"
+    yield "estimated", memory(running.estimate_bytes)
+    yield "measured", memory(running.memory_bytes) if running.memory_bytes else ""
+    yield "pid", str(running.pid)
+    yield "started", running.started_at
+    yield "ready", running.ready_at or ""
+    yield "log", running.log
+
+
+def _worker(entry: Entry[Worker]) -> Iterator[tuple[str, str]]:
+    yield "id", entry.id
+    yield "health", f"{entry.health}" + (f": {entry.reason}" if entry.reason else "")
+    worker = entry.artifact
+    if worker is not None:
+        yield "name", worker.name
+        yield "version", worker.version
+        yield "type", worker.worker_type
+        yield "runtime", worker.runtime or ""
+        yield "capabilities", ", ".join(worker.capabilities)
+        yield "devices", ", ".join(worker.devices)
+        yield "platforms", ", ".join(worker.platforms)
+        yield "binary", worker.binary_path
+        yield "python", worker.python or ""
+    yield "created", entry.created_at or ""
+    yield "updated", entry.updated_at or ""
+    yield "directory", entry.directory
+
+
+def _job(job: JobProgress) -> Iterator[tuple[str, str]]:
+    yield "job", job.id
+    yield "model", job.model_id
+    yield "repository", job.repo
+    yield "state", job.state
+    yield "done", f"{size(job.downloaded)} of {size(job.total)}"
+    yield "kept", f"{size(job.kept)} were here from before" if job.kept else ""
+    yield "rate", f"{size(int(job.rate))}/s" if job.rate > 0 else ""
+    yield "left", duration(job.seconds_left) if job.seconds_left is not None else ""
+    yield "run by", f"pid {job.holder} ({job.holder_verb})" if job.holder else ""
+    yield "asked for", job.created_at
+    yield "error", job.error
+    yield "what to do", job.hint
+
+
+def _job_files(job: JobProgress) -> Lines:
+    lines: Lines = [("", ""), (f"{len(job.files)} file{'s' if len(job.files) > 1 else ''}", "strong")]
+    for file in job.files:
+        amount = f"{size(file.downloaded)} of {size(file.total)}"
+        said = clean(file.waiting_for or file.state)
+        lines.append((f"{amount:>21}  {said:12}  {clean(file.path)}", ""))
+    return lines
+
+
+def copyable(line: Line, host: str) -> list[tuple[str, str]]:
+    """What can be copied of a line, each with its name; `host` is this machine's name for an ssh client."""
+    if isinstance(line, ModelLine):
+        found = [("id", line.entry.id), ("directory", line.entry.directory)]
+        if line.entry.artifact is not None:
+            found.append(("source", line.entry.artifact.source_url))
+        return [*found, *(_of_process(line.running, host) if line.running else [])]
+    if isinstance(line, ProcessLine):
+        return [("id", line.running.model), *_of_process(line.running, host), ("log", line.running.log)]
+    if isinstance(line, WorkerLine):
+        return [("id", line.entry.id), ("directory", line.entry.directory)]
+    if isinstance(line, JobLine | FileLine):
+        return [("job", line.job.id), ("model", line.job.model_id), ("repository", line.job.repo)]
+    return [("id", line.activity.id)]
+
+
+def _of_process(running: RunningWorker, host: str) -> list[tuple[str, str]]:
+    if not running.port:
+        return []
+    return [
+        ("URL", f"{running.url}/v1"),
+        ("API key", running.api_key),
+        ("ssh line", f"ssh -N -L {running.port}:127.0.0.1:{running.port} {host}"),
+    ]
+
+
+def source(model: Model) -> tuple[str, str | None] | None:
+    """The repository and the file that a model came from; None where nothing says it."""
+    named = _REPO_IN_URL.match(model.source_url)
+    if model.repo:
+        return model.repo, named["file"] if named else None
+    return (named["repo"], named["file"]) if named else None

@@ -1,0 +1,146 @@
+"""Adding a model: a repository, one of its choices, a question with the figures, a download."""
+
+import shutil
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine.choices import Choice, group, pick
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.planning import Plan
+from rbee_tui.engine.text import clean, size
+from rbee_tui.ui.lines import Cell, Column
+from rbee_tui.ui.screens.pick import Choice as Picked
+from rbee_tui.ui.screens.pick import PickScreen
+from rbee_tui.ui.screens.question import Answer, Question
+from rbee_tui.ui.screens.search import SearchScreen
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.hub import Repository
+    from rbee_tui.ui.app import RbeeApp
+
+_COLUMNS = (
+    Column("SIZE", 9, right=True),
+    Column("QUANT", 8),
+    Column("FILES", 5, right=True),
+    Column("HERE", 4),
+    Column("NAME", 20, weight=1),
+)
+
+
+async def add(app: "RbeeApp") -> None:
+    """Find a repository, choose one of its models, and download it."""
+    where = await app.bridge.ask(lambda engine: engine.hub.endpoint)
+    while True:
+        found = await app.push_screen_wait(
+            SearchScreen(
+                lambda words: app.bridge.ask(lambda engine: engine.hub.search(words, 50)),
+                clean(where.partition("://")[2]),
+                app.glyphs,
+            )
+        )
+        if found is None:
+            return
+        repo, file = found
+        try:
+            if await _from_repository(app, repo, file):
+                return
+        except RbeeError as error:
+            await app.explain(error)
+
+
+async def _from_repository(app: "RbeeApp", repo: str, file: str | None) -> bool:
+    """Choose among a repository's models and download one; False to go back to the search."""
+    app.narrate(f"asking for the files of {clean(repo)}", "busy")
+    repository = await app.bridge.ask(lambda engine: engine.hub.repository(repo))
+    if file is not None:
+        choice = pick(repository.id, repository.files, file)
+        return await fetch(app, repository.id, choice.file or file)
+    choices = group(repository.files)
+    while True:
+        picked = await app.push_screen_wait(_choices_screen(app, repository, choices))
+        if picked is None:
+            return False
+        if await fetch(app, repository.id, picked.file):
+            return True
+
+
+def _choices_screen(app: "RbeeApp", repository: "Repository", choices: list[Choice]) -> PickScreen:
+    here = {file.sha256 for entry in app.house.models if entry.artifact for file in entry.artifact.files}
+    said = [
+        clean(repository.id),
+        f"licence {clean(repository.license)}" if repository.license else "no licence named",
+        f"at {repository.commit[:12]}",
+    ]
+    return PickScreen(
+        f"  {app.glyphs.dash}  ".join(said),
+        _COLUMNS,
+        [_line(choice, here, app.glyphs.ok) for choice in choices],
+        app.glyphs,
+        empty=["This repository has no files that could be downloaded."],
+        about=2,
+        enter="Download",
+    )
+
+
+def _line(choice: Choice, here: set[str | None], mark: str) -> Picked:
+    mine = all(file.sha256 in here and file.sha256 for file in choice.files)
+    unknown = any(file.size_bytes is None for file in choice.files)
+    name = choice.file or f"the whole repository ({choice.format})"
+    about = (
+        ""
+        if choice.format == "gguf"
+        else "None of the workers here serves this format: it can be kept, not started."
+    )
+    cells = (
+        Cell("?" if unknown else size(choice.size_bytes)),
+        Cell(choice.quantization or "", "accent"),
+        Cell(str(len(choice.files))),
+        Cell(mark if mine else "", "ok"),
+        Cell(clean(name)),
+    )
+    return Picked(name, cells, choice, about)
+
+
+async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
+    """Ask with size, place and free space, and download; False where that was declined."""
+    plan, free, promised, place = await app.bridge.ask(lambda engine: _plan(engine, repo, file))
+    if await app.question(_question(plan, free, promised, place)) is None:
+        return False
+    job_id = await app.bridge.call(lambda engine: engine.provisioner.download_model(repo, file))
+    job = await app.bridge.ask(lambda engine: engine.provisioner.get_progress(job_id))
+    if job.state == "done":
+        app.narrate(f"{clean(job.model_id)} is here already, verified", "ok")
+        app.show_line("models", job.model_id)
+    else:
+        app.house.jobs[job_id] = job
+        app.main.show({"jobs"})
+        app.show_line("downloads", job_id)
+    return True
+
+
+def _plan(engine: "Engine", repo: str, file: str | None) -> tuple[Plan, int, int, str]:
+    """What would come, the bytes that are free and promised there, and where it goes."""
+    plan = engine.provisioner.plan(repo, file)
+    free = shutil.disk_usage(engine.root.part_directory()).free
+    return plan, free, engine.provisioner.promised(), str(engine.models.directory(plan.model.id))
+
+
+def _question(plan: Plan, free: int, promised: int, place: str) -> Question:
+    count = len(plan.files)
+    left = free - promised - plan.total
+    lines = [
+        (clean(plan.model.id), "strong"),
+        ("", ""),
+        (f"from   {clean(plan.repo)}", ""),
+        (f"size   {size(plan.total)} in {count} file{'s' if count > 1 else ''}", ""),
+        (f"to     {clean(place)}", ""),
+        (
+            f"disk   {size(free)} free"
+            + (f", {size(promised)} promised to other downloads" if promised else ""),
+            "",
+        ),
+        (f"left   {size(left)} then", "") if left >= 0 else (f"left   {size(-left)} too little", "wrong"),
+    ]
+    if plan.model.license:
+        lines.insert(4, (f"terms  {clean(plan.model.license)}", ""))
+    return Question("Download", lines, [Answer("d", "Enter", "Download", "download")])

@@ -1,0 +1,177 @@
+"""What is here: details, verification, deleting, copying; and steering downloads."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine import removal
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.transfer.source import Progress
+from rbee_tui.ui import details
+from rbee_tui.ui.flows import adding
+from rbee_tui.ui.house import Activity
+from rbee_tui.ui.keys import Situation
+from rbee_tui.ui.lines import Cell, Column, FileLine, JobLine, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.screens.pick import Choice, PickScreen
+from rbee_tui.ui.screens.question import Answer, Question
+from rbee_tui.ui.screens.text import TextScreen
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.ui.app import RbeeApp
+
+_LOOK_SECONDS = 0.5
+
+
+async def show_details(app: "RbeeApp", situation: Situation) -> None:
+    """Show all that is known of the line under the cursor."""
+    if situation.line is not None:
+        title, lines = details.of(situation.line)
+        await app.push_screen_wait(TextScreen(title, lines, app.glyphs))
+
+
+async def verify(app: "RbeeApp", situation: Situation) -> None:
+    """Compare a model's files with their hashes, with how far that is in its line."""
+    model_id = _model_id(situation)
+    progress, activity = Progress(), Activity("verifying", model_id, 0.0)
+    async with app.doing(activity):
+        running = asyncio.ensure_future(
+            app.bridge.ask(lambda engine: engine.models.verify(model_id, progress))
+        )
+        try:
+            while not running.done():
+                done = progress.received + progress.hashed
+                activity.share = min(1.0, done / progress.total) if progress.total else None
+                app.main.show({"activities"})
+                await asyncio.wait([running], timeout=_LOOK_SECONDS)
+            await running
+        finally:
+            running.cancel()
+
+
+async def fetch_again(app: "RbeeApp", situation: Situation) -> None:
+    """Download what is missing of a model, from where it came."""
+    line = situation.line
+    if not isinstance(line, ModelLine) or line.entry.artifact is None:
+        return
+    found = details.source(line.entry.artifact)
+    if found is None:
+        app.narrate(f"nothing says where {clean(line.entry.id)} came from: a searches for it", "wrong")
+        return
+    try:
+        await adding.fetch(app, *found)
+    except RbeeError as error:
+        await app.explain(error)
+
+
+async def take_up(app: "RbeeApp", situation: Situation) -> None:
+    """Take up a loose GGUF file as a model."""
+    line = situation.line
+    if isinstance(line, ModelLine):
+        path = Path(line.entry.directory)
+        entry = await app.bridge.ask(lambda engine: engine.models.import_gguf(path, link=True))
+        app.narrate(f"{clean(entry.id)} is a model now", "ok")
+
+
+async def delete(app: "RbeeApp", situation: Situation) -> None:
+    """Delete a model, remove a worker or cancel a download, after a question with the bytes."""
+    line = situation.line
+    if isinstance(line, JobLine | FileLine):
+        await _cancel(app, line)
+    elif isinstance(line, WorkerLine):
+        await _remove_worker(app, line)
+    elif isinstance(line, ModelLine):
+        await _delete_model(app, line)
+
+
+async def _delete_model(app: "RbeeApp", line: ModelLine) -> None:
+    model_id, directory = line.entry.id, Path(line.entry.directory)
+    files, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
+    lines = [
+        (clean(model_id), "strong"),
+        ("", ""),
+        (f"{files} file{'s' if files != 1 else ''} in {clean(str(directory))}", ""),
+        (f"{size(freed)} become free", "")
+        if freed
+        else ("nothing becomes free: other names hold its bytes", ""),
+    ]
+    if await app.question(Question("Delete the model", lines, [Answer("d", "Enter", "Delete", "delete")])):
+        removed = await app.bridge.ask(lambda engine: engine.remove_model(model_id))
+        app.narrate(f"{clean(model_id)} is deleted: {size(removed.freed_bytes)} are free again", "ok")
+
+
+async def _remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
+    worker_id, directory = line.entry.id, Path(line.entry.directory)
+    _, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
+    worker = line.entry.artifact
+    lines = [(clean(worker_id), "strong"), ("", ""), (f"{size(freed)} become free", "")]
+    if worker is not None and worker.binary_path.startswith("/"):
+        lines.append((f"{clean(worker.binary_path)} itself stays", ""))
+    if await app.question(Question("Remove the worker", lines, [Answer("d", "Enter", "Remove", "remove")])):
+        await app.bridge.ask(lambda engine: engine.workers.remove(worker_id))
+        app.narrate(f"{clean(worker_id)} is removed", "ok")
+
+
+async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
+    job = line.job
+    lines = [
+        (clean(job.model_id), "strong"),
+        ("", ""),
+        (f"{size(job.downloaded)} of {size(job.total)} have come, and are thrown away.", ""),
+        ("p pauses it instead, and keeps them.", "quiet"),
+    ]
+    if await app.question(
+        Question("Cancel the download", lines, [Answer("d", "Enter", "Cancel it", "cancel")])
+    ):
+        await app.bridge.call(lambda engine: engine.provisioner.cancel(job.id))
+
+
+async def pause(app: "RbeeApp", situation: Situation) -> None:
+    """Pause a download that runs, resume one that stands still, retry one that failed."""
+    line = situation.line
+    job = line.job if isinstance(line, JobLine | FileLine | ModelLine) else None
+    if job is None:
+        return
+    if job.state in ("running", "queued"):
+        app.narrate(f"pausing {clean(job.model_id)}", "busy")
+        await app.bridge.call(lambda engine: engine.provisioner.pause(job.id))
+    elif job.state == "not responding":
+        await app.bridge.call(lambda engine: _take(engine, job.id))
+        app.narrate(f"{clean(job.model_id)} is taken over", "ok")
+    else:
+        await app.bridge.call(lambda engine: engine.provisioner.resume(job.id))
+        app.narrate(f"{clean(job.model_id)} goes on at {size(job.downloaded)} of {size(job.total)}", "busy")
+
+
+async def _take(engine: "Engine", job_id: str) -> None:
+    await engine.provisioner.take(job_id)
+    engine.provisioner.adopt()
+
+
+_COPY_COLUMNS = (Column("WHAT", 12), Column("TEXT", 20, weight=1))
+
+
+async def copy(app: "RbeeApp", situation: Situation) -> None:
+    """Copy something of the line under the cursor to the terminal's clipboard."""
+    line = situation.line
+    found = details.copyable(line, app.host) if line else []
+    shown = [
+        Choice(
+            what, (Cell(what, "accent"), Cell("*" * 12 if what == "API key" else clean(text))), (what, text)
+        )
+        for what, text in found
+    ]
+    title = "Copy (by OSC 52: the terminal has to allow it)"
+    picked = await app.push_screen_wait(PickScreen(title, _COPY_COLUMNS, shown, app.glyphs, enter="Copy"))
+    if picked is not None:
+        what, text = picked
+        app.copy_to_clipboard(text)
+        app.narrate(f"{what} is copied", "ok")
+
+
+def _model_id(situation: Situation) -> str:
+    line = situation.line
+    if isinstance(line, ModelLine):
+        return line.entry.id
+    return line.running.model if isinstance(line, ProcessLine) else ""

@@ -1,0 +1,112 @@
+"""Leaving: workers keep running; what becomes of downloads is asked, unless it was settled."""
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine import settings
+from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.settings import OnQuit, Settings
+from rbee_tui.engine.text import clean, size
+from rbee_tui.ui.house import House
+from rbee_tui.ui.screens.question import Answer, Question
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.ui.app import RbeeApp
+
+
+async def quit_screen(app: "RbeeApp") -> None:
+    """Ask what becomes of the downloads that this screen runs, unless that is settled, and leave."""
+    mine = own_jobs(app.house)
+    if not mine:
+        await app.leave(hand_over=False)
+        return
+    settled = await app.bridge.ask(lambda engine: settings.read(engine.root).on_quit)
+    answer = settled if settled != "ask" and not app.temporary else await app.question(_question(app, mine))
+    if answer is None:
+        return
+    if answer in ("always background", "always pause"):
+        answer = answer.removeprefix("always ")
+        await app.bridge.ask(lambda engine: settings.write(engine.root, Settings(on_quit=_chosen(answer))))
+    if answer != "background":
+        app.narrate("pausing the downloads" if answer == "pause" else "cancelling the downloads", "busy")
+        await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
+    await app.leave(hand_over=answer == "background")
+
+
+def _chosen(answer: str) -> OnQuit:
+    return "background" if answer == "background" else "pause"
+
+
+async def _end_jobs(engine: "Engine", jobs: list[JobProgress], answer: str) -> None:
+    provisioner = engine.provisioner
+    for job in jobs:
+        await (provisioner.pause(job.id) if answer == "pause" else provisioner.cancel(job.id))
+
+
+def own_jobs(house: House) -> list[JobProgress]:
+    """The downloads that this process runs."""
+    return [job for job in house.moving_jobs() if job.holder == os.getpid()]
+
+
+def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
+    count = len(jobs)
+    lines = [
+        (f"{clean(job.model_id)}: {size(job.downloaded)} of {size(job.total)}", "strong") for job in jobs[:5]
+    ] + ([(f"and {count - 5} more", "strong")] if count > 5 else [])  # noqa: PLR2004 - as many as one reads
+    lines += [("", ""), *_workers(app.house)]
+    keep = Answer("p", "p", "pause, all that came is kept", "pause")
+    drop = Answer("c", "c", "cancel, all that came is thrown away", "cancel")
+    if app.temporary:
+        lines += [("This demo's files go away with it.", "quiet")]
+        return Question("Leave while downloads run", lines, [Answer("c", "Enter", "Leave", "cancel")])
+    lines += [("B or P answers so from now on.", "quiet")]
+    return Question(
+        f"Leave while {count} download{'s' if count > 1 else ''} run",
+        lines,
+        [
+            Answer("b", "Enter", "go on in the background", "background"),
+            keep,
+            drop,
+            Answer("B", "B", "background, always", "always background"),
+            Answer("P", "P", "pause, always", "always pause"),
+        ],
+    )
+
+
+def _workers(house: House) -> list[tuple[str, str]]:
+    count = len(house.running)
+    return [(f"{count} worker{'s' if count > 1 else ''} keep running.", "")] if count else []
+
+
+def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:
+    """What goes on after the screen is left, in a line each."""
+    if temporary:
+        return []
+    lines = [
+        f"{clean(each.model)} keeps running on {each.url} (rbee stop {clean(each.model)} ends it)"
+        for each in house.running
+    ]
+    if handed_over:
+        jobs = own_jobs(house)
+        names = ", ".join(clean(job.model_id) for job in jobs[:3]) + (" ..." if len(jobs) > 3 else "")  # noqa: PLR2004
+        lines.append(f"downloads go on in the background: {names} (rbee jobs shows them)")
+    paused = [job for job in house.jobs.values() if job.state == "paused"]
+    if paused:
+        lines.append(
+            f"{len(paused)} download{'s are' if len(paused) > 1 else ' is'} paused (rbee resume goes on)"
+        )
+    return lines
+
+
+async def suspend(app: "RbeeApp") -> None:
+    """Hand downloads over, give the terminal back, stop; after `fg` go on with an engine of its own."""
+    app.narrate("handing over before the shell takes the terminal", "busy")
+    await app.bridge.leave(hand_over=True)
+    with app.suspend():
+        # The group as a shell's job: a pipeline's other parts stop, too.
+        os.kill(os.getpid(), signal.SIGSTOP)
+    app.begin()
+    app.draw_all()
+    app.narrate("back: downloads are in the hands of the background runner", "quiet")

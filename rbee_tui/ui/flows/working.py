@@ -1,0 +1,216 @@
+"""Workers: installing one, starting it on a model, asking it, reading its log, stopping it."""
+
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine import hardware
+from rbee_tui.engine.errors import RbeeError, WorkerError
+from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.variants import Verdict, choose
+from rbee_tui.engine.workers import offers
+from rbee_tui.engine.workers.outlook import Outlook
+from rbee_tui.ui.house import Activity
+from rbee_tui.ui.keys import Situation, running_model
+from rbee_tui.ui.lines import ActivityLine, Cell, Column, ModelLine, WorkerLine
+from rbee_tui.ui.screens.pick import Choice, PickScreen
+from rbee_tui.ui.screens.prompt import PromptScreen
+from rbee_tui.ui.screens.question import Answer, Question
+from rbee_tui.ui.screens.text import LogScreen, TextScreen
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.ui.app import RbeeApp
+
+_OFFER_COLUMNS = (
+    Column("FITS", 6),
+    Column("HERE", 10),
+    Column("TYPE", 6),
+    Column("WORKER", 20, weight=1),
+)
+
+
+async def install(app: "RbeeApp") -> None:
+    """Choose among the workers that may be installed, and install one."""
+    app.narrate("looking at what fits this machine", "busy")
+    verdicts = await app.bridge.ask(_verdicts)
+    picked = await app.push_screen_wait(
+        PickScreen(
+            "Install a worker",
+            _OFFER_COLUMNS,
+            [_offer(verdict, app) for verdict in verdicts],
+            app.glyphs,
+            about=3,
+            enter="Install",
+        )
+    )
+    if picked is None:
+        return
+    verdict: Verdict = picked
+    if verdict.installed and not await app.question(_again(verdict)):
+        return
+    await install_worker(app, verdict.worker_id)
+
+
+def _verdicts(engine: "Engine") -> tuple[Verdict, ...]:
+    installed = engine.workers.list()
+    offered = offers.still_open(installed)
+    return choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts
+
+
+def _offer(verdict: Verdict, app: "RbeeApp") -> Choice:
+    fits = "best" if verdict.taken else "yes" if verdict.usable else "no"
+    mark = f"{app.glyphs.ok} {fits}" if verdict.usable else f"{app.glyphs.wrong} {fits}"
+    cells = (
+        Cell(mark, "ok" if verdict.usable else "wrong"),
+        Cell("installed" if verdict.installed else "offered", "quiet"),
+        Cell(clean(verdict.variant)),
+        Cell(clean(verdict.worker_id)),
+    )
+    return Choice(verdict.worker_id, cells, verdict, verdict.reason)
+
+
+def _again(verdict: Verdict) -> Question:
+    lines = [
+        (
+            f"{clean(verdict.worker_id)} is installed. Again replaces it once the new one is whole.",
+            "",
+        )
+    ]
+    return Question("Install again", lines, [Answer("i", "Enter", "Install again", "install")])
+
+
+async def install_worker(app: "RbeeApp", worker_id: str) -> bool:
+    """Install a worker while its log can be read; whether it is there now."""
+    app.narrate(f"installing {clean(worker_id)}: l in the workers pane shows its log", "busy")
+    app.show_line("workers", f"activity:installing:{worker_id}")
+    async with app.doing(Activity("installing", worker_id)):
+        app.show_line("workers", f"activity:installing:{worker_id}")
+        try:
+            await app.bridge.call(lambda engine: engine.installer.install(worker_id))
+        except RbeeError as error:
+            app.fail(error)
+            return False
+    app.show_line("workers", f"worker:{worker_id}")
+    return True
+
+
+async def start(app: "RbeeApp", situation: Situation) -> None:
+    """Start a worker on the model under the cursor: what is missing is installed first."""
+    model_id = _model_id(situation)
+    outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
+    if await app.question(_start_question(outlook)) is None or outlook.refusal or outlook.worker_id is None:
+        return
+    if not outlook.installed and not await install_worker(app, outlook.worker_id):
+        return
+    await start_worker(app, model_id)
+
+
+async def start_worker(app: "RbeeApp", model_id: str) -> None:
+    """Start the worker that fits on a model, and wait until it is ready."""
+    app.narrate(f"starting a worker on {clean(model_id)}", "busy")
+    app.tell_here(model_id, "worker.starting", "worker.ready", "worker.failed")
+    async with app.doing(Activity("starting", model_id)):
+        try:
+            running = await app.bridge.call(lambda engine: engine.processes.start(model_id))
+        except RbeeError as error:
+            app.fail(error, log=error.log if isinstance(error, WorkerError) else "")
+            return
+    app.tell_here(model_id, "worker.starting", "worker.ready")
+    app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
+
+
+def _start_question(outlook: Outlook) -> Question:
+    name = clean(outlook.model)
+    if outlook.worker_id is None or outlook.refusal:
+        lines = [
+            (outlook.refusal, "wrong"),
+            ("", ""),
+            (outlook.hint, "quiet"),
+            ("", ""),
+            ("w on the main screen says why.", "quiet"),
+        ]
+        return Question(f"{name} cannot be started", lines, [])
+    lines = [
+        (name, "strong"),
+        ("", ""),
+        (f"worker   {clean(outlook.worker_id)}", ""),
+        (f"because  {outlook.reason}", ""),
+        (f"context  {outlook.context:,} tokens", ""),
+        (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
+    ]
+    if not outlook.installed:
+        lines += [("", ""), ("It is not installed yet: that comes first, from the package index.", "busy")]
+    word = "Start" if outlook.installed else "Install and start"
+    return Question("Start a worker", lines, [Answer("s", "Enter", word, "start")])
+
+
+async def why(app: "RbeeApp", situation: Situation) -> None:
+    """Show every worker with the reason why it is taken for this model or not."""
+    model_id = _model_id(situation)
+    outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
+    lines: list[tuple[str, str]] = []
+    for verdict in outlook.verdicts:
+        mark = app.glyphs.ok if verdict.usable else app.glyphs.wrong
+        word = "is taken" if verdict.taken else "could be taken" if verdict.usable else "is not taken"
+        here = "" if verdict.installed else ", not installed"
+        style = "ok" if verdict.taken else "" if verdict.usable else "quiet"
+        lines += [
+            (f"{mark} {clean(verdict.worker_id)} {word}{here}", style),
+            (f"    {verdict.reason}", "quiet"),
+            ("", ""),
+        ]
+    needs = f"It needs {memory(outlook.needed_bytes)}, and may take {memory(outlook.free_bytes)}."
+    lines += [
+        (outlook.refusal, "wrong")
+        if outlook.refusal
+        else (f"{needs} Context {outlook.context:,} tokens.", "")
+    ]
+    await app.push_screen_wait(TextScreen(f"Why: {clean(model_id)}", lines, app.glyphs))
+
+
+async def try_out(app: "RbeeApp", situation: Situation) -> None:
+    """Ask the running model."""
+    model_id = running_model(situation) or ""
+    await app.push_screen_wait(
+        PromptScreen(
+            model_id,
+            lambda text: app.bridge.stream(lambda engine: engine.processes.prompt(model_id, text)),
+            app.glyphs,
+        )
+    )
+
+
+async def stop(app: "RbeeApp", situation: Situation) -> None:
+    """Stop the worker of the model under the cursor."""
+    model_id = running_model(situation) or ""
+    lines = [
+        (clean(model_id), "strong"),
+        ("", ""),
+        ("Requests that are under way end. The model stays on the disk.", ""),
+    ]
+    if not await app.question(Question("Stop the worker", lines, [Answer("x", "Enter", "Stop", "stop")])):
+        return
+    app.narrate(f"stopping the worker of {clean(model_id)}", "busy")
+    try:
+        await app.bridge.call(lambda engine: engine.processes.stop(model_id))
+    except RbeeError as error:
+        app.fail(error)
+
+
+async def logs(app: "RbeeApp", situation: Situation) -> None:
+    """Read the log of a worker process, or of a worker's install."""
+    line = situation.line
+    if isinstance(line, WorkerLine) or (
+        isinstance(line, ActivityLine) and line.activity.verb == "installing"
+    ):
+        worker_id = line.entry.id if isinstance(line, WorkerLine) else line.activity.id
+        path = await app.bridge.ask(lambda engine: engine.installer.log_path(worker_id))
+        title = f"Install of {clean(worker_id)}"
+    else:
+        model_id = running_model(situation) or _model_id(situation)
+        path = await app.bridge.ask(lambda engine: engine.processes.log_path(model_id))
+        title = f"Log of {clean(model_id)}"
+    await app.push_screen_wait(LogScreen(title, path, app.glyphs))
+
+
+def _model_id(situation: Situation) -> str:
+    return situation.line.entry.id if isinstance(situation.line, ModelLine) else ""

@@ -1,0 +1,330 @@
+"""The one table of keys: footer, help, palette and the README's table are made from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rbee_tui.engine.artifacts import Health
+from rbee_tui.ui.lines import ActivityLine, FileLine, JobLine, Line, ModelLine, ProcessLine, WorkerLine
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where the keys go: the pane that has the focus, and the line under its cursor."""
+
+    pane: str
+    """`models`, `workers` or `downloads`."""
+    line: Line | None
+
+
+Test = Callable[[Situation], bool]
+Label = Callable[[Situation], str]
+
+
+def _always(_: Situation) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that a key does on the main screen."""
+
+    name: str
+    keys: tuple[str, ...]
+    """As Textual spells them."""
+    shown: str
+    """As people read it: `Ctrl-D`."""
+    label: str
+    """One or two words for the footer."""
+    help: str
+    """A sentence for the help and the palette."""
+    group: str
+    applies: Test = _always
+    """Whether it does something here: the footer shows it then."""
+    weight: int = 0
+    """Order in the footer, the smallest first; what has none is only in help and palette."""
+    relabel: Label | None = None
+    """The footer's word where it depends on the line."""
+
+    def word(self, situation: Situation) -> str:
+        """The footer's word for it here."""
+        return self.relabel(situation) if self.relabel else self.label
+
+
+def _model(situation: Situation) -> ModelLine | None:
+    return situation.line if isinstance(situation.line, ModelLine) else None
+
+
+def _is_whole(situation: Situation) -> bool:
+    line = _model(situation)
+    return line is not None and line.entry.health is Health.OK
+
+
+def _can_start(situation: Situation) -> bool:
+    line = _model(situation)
+    return _is_whole(situation) and line is not None and line.running is None and line.activity is None
+
+
+def running_model(situation: Situation) -> str | None:
+    """The model of the running worker under the cursor."""
+    line = situation.line
+    if isinstance(line, ProcessLine):
+        return line.running.model
+    return line.running.model if isinstance(line, ModelLine) and line.running else None
+
+
+def _runs(situation: Situation) -> bool:
+    return running_model(situation) is not None
+
+
+def _is_ready(situation: Situation) -> bool:
+    line = situation.line
+    each = line.running if isinstance(line, ProcessLine | ModelLine) else None
+    return each is not None and each.state == "ready"
+
+
+def _has_log(situation: Situation) -> bool:
+    if isinstance(situation.line, ActivityLine):
+        return situation.line.activity.verb == "installing"
+    return _runs(situation) or _is_whole(situation) or isinstance(situation.line, WorkerLine)
+
+
+def _can_fetch_again(situation: Situation) -> bool:
+    line = _model(situation)
+    ill = line is not None and line.entry.health in (Health.MISSING, Health.PARTIAL, Health.DAMAGED)
+    return ill and line is not None and line.entry.artifact is not None and line.job is None
+
+
+def _job(situation: Situation) -> JobLine | FileLine | None:
+    return situation.line if isinstance(situation.line, JobLine | FileLine) else None
+
+
+def _can_pause(situation: Situation) -> bool:
+    found = _job(situation) or _model(situation)
+    return (
+        found is not None
+        and found.job is not None
+        and found.job.state not in ("done", "cancelled", "pausing")
+    )
+
+
+def _pause_word(situation: Situation) -> str:
+    found = _job(situation) or _model(situation)
+    state = found.job.state if found and found.job else ""
+    if state == "failed":
+        return "Retry"
+    if state == "not responding":
+        return "Take over"
+    return "Pause" if state in ("running", "queued") else "Resume"
+
+
+def _can_delete(situation: Situation) -> bool:
+    line = situation.line
+    if isinstance(line, JobLine | FileLine):
+        return line.job.state not in ("done", "cancelled")
+    return isinstance(line, WorkerLine) or (isinstance(line, ModelLine) and line.running is None)
+
+
+def _delete_word(situation: Situation) -> str:
+    return "Cancel" if _job(situation) else "Remove" if isinstance(situation.line, WorkerLine) else "Delete"
+
+
+def _can_import(situation: Situation) -> bool:
+    line = _model(situation)
+    return line is not None and line.entry.health is Health.IMPORTABLE
+
+
+def _can_verify(situation: Situation) -> bool:
+    line = _model(situation)
+    there = line is not None and line.entry.health in (Health.OK, Health.DAMAGED)
+    return there and line is not None and line.entry.artifact is not None and line.activity is None
+
+
+ACTIONS = (
+    Action(
+        "add",
+        ("a",),
+        "a",
+        "Add",
+        "add a model: find it on the Hub, see its files, download one",
+        "Models",
+        lambda s: s.pane != "workers",
+        10,
+    ),
+    Action("start", ("s",), "s", "Start", "start a worker on this model", "Workers", _can_start, 11),
+    Action(
+        "try",
+        ("t",),
+        "t",
+        "Try",
+        "try it out: ask the running model, and see its answer come",
+        "Workers",
+        _is_ready,
+        12,
+    ),
+    Action("stop", ("x",), "x", "Stop", "stop the worker of this model (asks)", "Workers", _runs, 13),
+    Action(
+        "fetch",
+        ("f",),
+        "f",
+        "Fetch again",
+        "download what is missing of this model",
+        "Models",
+        _can_fetch_again,
+        14,
+    ),
+    Action(
+        "import", ("u",), "u", "Take up", "take up this loose GGUF file as a model", "Models", _can_import, 14
+    ),
+    Action(
+        "pause",
+        ("p",),
+        "p",
+        "Pause",
+        "pause, resume or retry a download",
+        "Downloads",
+        _can_pause,
+        15,
+        _pause_word,
+    ),
+    Action(
+        "install",
+        ("i",),
+        "i",
+        "Install",
+        "install a worker: see each that there is, and why it fits or not",
+        "Workers",
+        lambda s: s.pane == "workers",
+        16,
+    ),
+    Action("logs", ("l",), "l", "Log", "read a worker's log, or an install's", "Workers", _has_log, 17),
+    Action(
+        "details",
+        ("enter",),
+        "Enter",
+        "Details",
+        "all that is known of it",
+        "Everything",
+        lambda s: s.line is not None,
+        18,
+    ),
+    Action(
+        "verify",
+        ("v",),
+        "v",
+        "Verify",
+        "compare a model's files with their hashes",
+        "Models",
+        _can_verify,
+        20,
+    ),
+    Action(
+        "delete",
+        ("ctrl+d",),
+        "Ctrl-D",
+        "Delete",
+        "delete a model, remove a worker, cancel a download (asks)",
+        "Everything",
+        _can_delete,
+        21,
+        _delete_word,
+    ),
+    Action(
+        "copy",
+        ("y",),
+        "y",
+        "Copy",
+        "copy an id, a path, a URL, a key, or the ssh line that forwards its port",
+        "Everything",
+        lambda s: s.line is not None,
+        22,
+    ),
+    Action(
+        "why",
+        ("w",),
+        "w",
+        "Why",
+        "which worker a model is started with, and why each other one is not",
+        "Workers",
+        _is_whole,
+        23,
+    ),
+    Action(
+        "filter", ("slash",), "/", "Filter", "show only lines with these words", "Everything", _always, 30
+    ),
+    Action(
+        "sort",
+        ("o",),
+        "o",
+        "Sort",
+        "sort the models by the next column",
+        "Models",
+        lambda s: s.pane == "models",
+    ),
+    Action(
+        "reverse",
+        ("O",),
+        "O",
+        "Reverse",
+        "turn the order of the models round",
+        "Models",
+        lambda s: s.pane == "models",
+    ),
+    Action(
+        "events",
+        ("e",),
+        "e",
+        "Events",
+        "what happened, and each error with what to do about it",
+        "Everything",
+    ),
+    Action(
+        "refresh",
+        ("ctrl+r",),
+        "Ctrl-R",
+        "Refresh",
+        "look at the disk now, and draw the screen again",
+        "Everything",
+    ),
+    Action("pane_1", ("1",), "1", "Models", "go to the models", "Panes"),
+    Action("pane_2", ("2",), "2", "Workers", "go to the workers", "Panes"),
+    Action("pane_3", ("3",), "3", "Downloads", "go to the downloads", "Panes"),
+    Action(
+        "next_pane", ("tab",), "Tab", "Next pane", "go to the next pane (Shift-Tab: the one before)", "Panes"
+    ),
+    Action(
+        "palette",
+        ("colon", "ctrl+p"),
+        ":",
+        "Commands",
+        "find a command by its words",
+        "Everything",
+        _always,
+        40,
+    ),
+    Action("help", ("question_mark", "f1"), "?", "Help", "every key", "Everything", _always, 41),
+    Action(
+        "suspend",
+        ("ctrl+z",),
+        "Ctrl-Z",
+        "Suspend",
+        "go back to the shell for a while (fg returns)",
+        "Everything",
+    ),
+    Action("quit", ("q", "ctrl+c"), "q", "Quit", "leave; it says what goes on", "Everything", _always, 42),
+)
+
+MOVING = (
+    ("j k, arrows", "move the cursor"),
+    ("g G, Home End", "to the first line, to the last"),
+    ("PgUp PgDn", "by a page"),
+    ("Esc", "back, or clear the filter; never quits"),
+)
+
+BY_NAME = {action.name: action for action in ACTIONS}
+GROUPS = ("Models", "Workers", "Downloads", "Panes", "Everything")
+
+
+def in_footer(situation: Situation) -> list[Action]:
+    """What the footer offers here, in its order."""
+    found = [action for action in ACTIONS if action.weight and action.applies(situation)]
+    return sorted(found, key=lambda action: action.weight)

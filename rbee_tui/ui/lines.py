@@ -1,0 +1,366 @@
+"""From what is known to lines of cells, one for each thing. Pure; widths are in terminal cells."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
+from rbee_tui.engine.jobs import FileProgress, JobProgress
+from rbee_tui.engine.text import clean, duration, memory, size, size_as
+from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.ui.glyphs import Glyphs
+from rbee_tui.ui.house import Activity, House
+
+THOUSAND = 1024
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list: `width` cells, or with `weight` a share of what is left."""
+
+    title: str
+    width: int
+    right: bool = False
+    weight: int = 0
+    cell: int | None = None
+    """Which of a line's cells it shows; its own place's without."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text and the name of its style."""
+
+    text: str
+    style: str = ""
+    span: int = 1
+    """How many columns it takes; the cells for the others are left out of sight."""
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A model, and what goes on with it."""
+
+    entry: Entry[Model]
+    job: JobProgress | None = None
+    running: RunningWorker | None = None
+    activity: Activity | None = None
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return self.entry.id
+
+
+@dataclass(frozen=True)
+class ProcessLine:
+    """A worker that runs on a model."""
+
+    running: RunningWorker
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return f"run:{self.running.model}"
+
+
+@dataclass(frozen=True)
+class ActivityLine:
+    """An install or a start that has no line of its own yet."""
+
+    activity: Activity
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return f"activity:{self.activity.verb}:{self.activity.id}"
+
+
+@dataclass(frozen=True)
+class WorkerLine:
+    """An installed worker."""
+
+    entry: Entry[Worker]
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return f"worker:{self.entry.id}"
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A download; of one file, it is that file's line, too."""
+
+    job: JobProgress
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return self.job.id
+
+
+@dataclass(frozen=True)
+class FileLine:
+    """One file of a download that has several."""
+
+    job: JobProgress
+    file: FileProgress
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return f"{self.job.id}/{self.file.path}"
+
+
+Line: TypeAlias = ModelLine | ProcessLine | ActivityLine | WorkerLine | JobLine | FileLine
+
+
+# Models
+
+MODEL_COLUMNS = (
+    Column("SIZE", 9, right=True),
+    Column("QUANT", 7),
+    Column("CTX", 5, right=True),
+    Column("STATUS", 14),
+    Column("NAME", 16, weight=1),
+)
+
+
+def model_lines(house: House) -> list[ModelLine]:
+    """A line for each model of the catalog, those that are still coming among them."""
+    jobs = {job.model_id: job for job in house.jobs.values() if job.state not in ("done", "cancelled")}
+    running = {each.model: each for each in house.running}
+    doing = {each.id: each for each in house.activities.values() if each.verb != "installing"}
+    return [
+        ModelLine(entry, jobs.get(entry.id), running.get(entry.id), doing.get(entry.id))
+        for entry in house.models
+    ]
+
+
+def model_cells(line: ModelLine, glyphs: Glyphs) -> tuple[Cell, ...]:
+    """Size, quantisation, context, status with its glyph, name."""
+    model = line.entry.artifact
+    status, style = model_status(line, glyphs)
+    return (
+        Cell(size(model.size_bytes) if model else ""),
+        Cell(clean(model.quantization or "") if model else "", "quiet"),
+        Cell(context(model.context_length) if model else "", "quiet"),
+        Cell(status, style),
+        Cell(clean(line.entry.id)),
+    )
+
+
+def model_status(line: ModelLine, glyphs: Glyphs) -> tuple[str, str]:
+    """What a model's status is in a word, with a glyph, and the name of its style."""
+    entry, job = line.entry, line.job
+    if line.activity is not None:
+        share = f" {100 * line.activity.share:.0f} %" if line.activity.share is not None else ""
+        return f"{glyphs.busy} {line.activity.verb}{share}", "busy"
+    if line.running is not None:
+        return process_state(line.running, glyphs)
+    if job is not None and entry.health is not Health.OK:
+        return _job_status(job, glyphs)
+    if entry.health is Health.OK:
+        return _well(entry, glyphs)
+    if entry.health in (Health.DAMAGED, Health.BROKEN):
+        return f"{glyphs.wrong} {entry.health}", "wrong"
+    return f"{glyphs.dash} {entry.health}", "busy"
+
+
+def _job_status(job: JobProgress, glyphs: Glyphs) -> tuple[str, str]:
+    share = f"{percent(job.downloaded, job.total)} %"
+    if job.state == "failed":
+        return f"{glyphs.wrong} failed {share}", "wrong"
+    if job.state in ("running", "queued", "pausing"):
+        return f"{glyphs.busy} {'coming' if job.state == 'running' else job.state} {share}", "busy"
+    return f"{glyphs.paused} {'paused' if job.state == 'paused' else 'halted'} {share}", "busy"
+
+
+def _well(entry: Entry[Model], glyphs: Glyphs) -> tuple[str, str]:
+    model = entry.artifact
+    if model is None or model.status not in (AVAILABLE, DOWNLOADING):
+        return f"{glyphs.dash} {entry.health}", "busy"
+    return (f"{glyphs.ok} verified", "ok") if model.verified_at else (f"{glyphs.ok} whole", "ok")
+
+
+def context(tokens: int | None) -> str:
+    """A context length as people write it: `128k`, `8k`, `512`."""
+    if not tokens:
+        return ""
+    return f"{tokens // THOUSAND}k" if tokens >= THOUSAND else str(tokens)
+
+
+# Workers
+
+WORKER_COLUMNS = (
+    Column("STATE", 11),
+    Column("MEMORY", 9, right=True),
+    Column("PORT", 6, right=True),
+    Column("NAME", 16, weight=1),
+)
+_SHOWN_BY_THEMSELVES = frozenset({"installing", "starting"})
+
+
+def worker_lines(house: House) -> list[Line]:
+    """What runs first, then what is about to, then what is installed."""
+    loading = {each.model for each in house.running}
+    doing = [
+        ActivityLine(each)
+        for each in house.activities.values()
+        if each.verb in _SHOWN_BY_THEMSELVES and each.id not in loading
+    ]
+    return [*map(ProcessLine, house.running), *doing, *map(WorkerLine, house.workers)]
+
+
+def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
+    """State, memory, port and name of a running worker; state, type and name of an installed one."""
+    if isinstance(line, ProcessLine):
+        each = line.running
+        state, style = process_state(each, glyphs)
+        held = memory(each.memory_bytes) if each.memory_bytes else ""
+        port = f":{each.port}" if each.port else ""
+        return Cell(state, style), Cell(held), Cell(port, "accent"), Cell(clean(each.model))
+    if isinstance(line, ActivityLine):
+        text = f"{glyphs.busy} {line.activity.verb}"
+        return Cell(text, "busy"), Cell(clean(line.activity.id), span=3), Cell(""), Cell("")
+    assert isinstance(line, WorkerLine)  # noqa: S101 - for the type checker: the pane has no other lines
+    entry = line.entry
+    worker = entry.artifact
+    if entry.health is Health.OK:
+        state = Cell("installed", "quiet")
+    else:
+        state = Cell(f"{glyphs.wrong} {entry.health}", "wrong")
+    said = f"{clean(entry.id)}  {clean(worker.version)}" if worker else clean(entry.id)
+    return state, Cell(said, "quiet", span=3), Cell(""), Cell("")
+
+
+def process_state(running: RunningWorker, glyphs: Glyphs) -> tuple[str, str]:
+    """A worker process's state with its glyph, and the name of its style."""
+    if running.state == "ready":
+        return f"{glyphs.ok} ready", "ok"
+    if running.state == "unhealthy":
+        return f"{glyphs.wrong} unhealthy", "wrong"
+    return f"{glyphs.busy} {running.state}", "busy"
+
+
+# Downloads
+
+DOWNLOAD_COLUMNS = (
+    Column("DONE", 6, right=True),
+    Column("RATE", 10, right=True),
+    Column("LEFT", 7, right=True),
+    Column("", 10, weight=2),
+    Column("SIZE", 14, right=True),
+    Column("KEPT", 8, right=True),
+    Column("NAME", 18, weight=3),
+)
+NARROW_DOWNLOAD_COLUMNS = (
+    Column("DONE", 6, right=True),
+    Column("RATE", 10, right=True),
+    Column("LEFT", 7, right=True),
+    Column("", 10),
+    Column("SIZE", 14, right=True),
+    Column("NAME", 14, weight=1, cell=6),
+)
+_MOST_FILES = 40
+
+
+def download_lines(house: House) -> list[Line]:
+    """A line for each download, and below one that is under way a line for each of its files."""
+    lines: list[Line] = []
+    for job in house.listed_jobs():
+        lines.append(JobLine(job))
+        if len(job.files) > 1 and job.state not in ("done", "cancelled"):
+            lines.extend(FileLine(job, file) for file in job.files[:_MOST_FILES])
+    return lines
+
+
+def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
+    """Share, rate, time left, a bar to be drawn, size, what was kept, name."""
+    if isinstance(line, FileLine):
+        return _file_cells(line, glyphs)
+    assert isinstance(line, JobLine)  # noqa: S101 - for the type checker: the pane has no other lines
+    job = line.job
+    if job.state == "running":
+        share, style = f"{percent(job.downloaded, job.total)} %", ""
+        rate, left = _rate(job.rate), duration(job.seconds_left) if job.seconds_left is not None else ""
+        waits = _waits(job)
+    else:
+        share, rate, left, style, waits = f"{percent(job.downloaded, job.total)} %", "", "", "", ""
+    name = clean(job.model_id)
+    word, word_style = _job_word(job, glyphs)
+    return (
+        Cell(share, style),
+        Cell(rate, "accent"),
+        Cell(left),
+        Cell(waits or word, "busy" if waits else word_style),
+        Cell(_amount(job.downloaded, job.total, done=job.state == "done")),
+        Cell(size(job.kept) if job.kept and job.state != "done" else "", "quiet"),
+        Cell(name if not job.error else f"{name}: {clean(job.error)}"),
+    )
+
+
+def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
+    file = line.file
+    moving = file.state == "fetching" and line.job.state == "running"
+    left = duration((file.total - file.downloaded) / file.rate) if moving and file.rate > 0 else ""
+    word = clean(file.waiting_for) or {
+        "fetching": "",
+        "queued": "queued",
+        "done": f"{glyphs.ok} verified",
+    }.get(file.state, file.state)
+    return (
+        Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
+        Cell(_rate(file.rate) if moving else "", "quiet"),
+        Cell(left, "quiet"),
+        Cell(word, "ok" if file.state == "done" else "quiet"),
+        Cell(_amount(file.downloaded, file.total, done=file.state == "done"), "quiet"),
+        Cell(size(file.kept) if file.kept and file.state != "done" else "", "quiet"),
+        Cell(f"{glyphs.branch} {clean(file.path)}", "quiet"),
+    )
+
+
+def share_of(line: Line) -> float | None:
+    """How much of a download's bar is full, from 0 to 1; None for a line that shows a word instead."""
+    if isinstance(line, FileLine):
+        moving = line.file.state == "fetching" and not line.file.waiting_for
+        return line.file.downloaded / line.file.total if moving and line.file.total else None
+    if isinstance(line, JobLine) and line.job.state == "running" and not _waits(line.job):
+        return line.job.downloaded / line.job.total if line.job.total else None
+    return None
+
+
+def _waits(job: JobProgress) -> str:
+    """What a download waits for, where none of its files brings anything."""
+    if job.rate > 0:
+        return ""
+    return next((clean(file.waiting_for) for file in job.files if file.waiting_for), "")
+
+
+def _job_word(job: JobProgress, glyphs: Glyphs) -> tuple[str, str]:
+    if job.state == "done":
+        return f"{glyphs.ok} verified", "ok"
+    if job.state in ("failed", "not responding"):
+        return f"{glyphs.wrong} {job.state}", "wrong"
+    if job.state in ("paused", "interrupted", "foreign"):
+        return f"{glyphs.paused} {job.state}", "busy"
+    return ("" if job.state == "running" else f"{glyphs.busy} {job.state}"), "busy"
+
+
+def _rate(rate: float) -> str:
+    return f"{size(int(rate))}/s" if rate > 0 else ""
+
+
+def _amount(downloaded: int, total: int, *, done: bool) -> str:
+    return size(total) if done else f"{size_as(downloaded, total)}/{size(total)}"
+
+
+def percent(part: int, whole: int) -> int:
+    """Whole percents, rounded down so that 100 means all of it."""
+    return 100 * part // whole if whole else 100
+
+
+def bar(share: float, width: int, glyphs: Glyphs) -> str:
+    """A bar of so many cells, drawn in half cells."""
+    halves = max(0, min(2 * width, int(2 * width * share)))
+    full = glyphs.bar * (halves // 2) + (glyphs.bar_end if halves % 2 else "")
+    return full + glyphs.bar_rest * (width - len(full))

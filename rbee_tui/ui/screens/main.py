@@ -1,0 +1,327 @@
+"""The main screen: the hardware, the three panes, what just happened, and the keys."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.screen import Screen
+from textual.widgets import Input
+
+from rbee_tui.engine.text import size
+from rbee_tui.ui import layout
+from rbee_tui.ui.house import UNFINISHED, House, total_rate
+from rbee_tui.ui.keys import ACTIONS, Situation, in_footer
+from rbee_tui.ui.lines import (
+    DOWNLOAD_COLUMNS,
+    MODEL_COLUMNS,
+    NARROW_DOWNLOAD_COLUMNS,
+    WORKER_COLUMNS,
+    Column,
+    Line,
+    ModelLine,
+    download_cells,
+    download_lines,
+    model_cells,
+    model_lines,
+    share_of,
+    worker_cells,
+    worker_lines,
+)
+from rbee_tui.ui.sorting import Order
+from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
+from rbee_tui.ui.widgets.list_pane import Keyed, ListPane
+
+if TYPE_CHECKING:
+    from rbee_tui.ui.app import RbeeApp
+
+PANES: tuple[str, ...] = ("models", "workers", "downloads")
+_WIDE_DOWNLOADS = 100
+_BARS = 3
+"""Rows that are no pane: hardware, narration, keys."""
+
+
+class MainScreen(Screen[None]):
+    """Shows the house; hands every key's action to the application."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(key, f"do('{action.name}')", show=False)
+            for action in ACTIONS
+            for key in action.keys
+            if action.name != "details"
+        ),
+        Binding("shift+tab", "previous_pane", show=False),
+        Binding("escape", "clear_filter", show=False),
+    ]
+
+    def __init__(self, house: House, host: str) -> None:
+        super().__init__()
+        self._house = house
+        self._host = host
+        self._filters: dict[str, str] = dict.fromkeys(PANES, "")
+        self._order = Order()
+        self._composed = False
+
+    @property
+    def rbee(self) -> "RbeeApp":
+        """The application, as the type that it is."""
+        return cast("RbeeApp", self.app)
+
+    # What is on it
+
+    def compose(self) -> ComposeResult:
+        """The bars and the panes."""
+        glyphs = self.rbee.glyphs
+        yield HardwareLine(glyphs, self._host, id="hardware")
+        with Grid(id="panes"):
+            yield ListPane[ModelLine](
+                lambda _: MODEL_COLUMNS, lambda line: model_cells(line, glyphs), glyphs, id="models"
+            )
+            yield ListPane[Line](
+                lambda _: WORKER_COLUMNS, lambda line: worker_cells(line, glyphs), glyphs, id="workers"
+            )
+            yield ListPane[Line](
+                _download_columns,
+                lambda line: download_cells(line, glyphs),
+                glyphs,
+                share=share_of,
+                id="downloads",
+            )
+        yield Input(placeholder="words; Enter keeps them, Esc clears", id="filter")
+        yield Narration(glyphs, id="narration")
+        yield KeyLine(id="keys")
+
+    def on_mount(self) -> None:
+        """Begin with what is known already."""
+        self._composed = True
+        self.query_one("#filter", Input).display = False
+        self._arrange()
+        self.pane("models").focus()
+        self.show({"models", "workers", "running", "jobs", "reading"})
+
+    def pane(self, name: str) -> "ListPane[Any]":
+        """One of the panes."""
+        return cast("ListPane[Any]", self.query_one(f"#{name}"))
+
+    @property
+    def situation(self) -> Situation:
+        """The pane with the focus and the line under its cursor."""
+        name = next((each for each in PANES if self.pane(each).has_focus), self._last_pane)
+        return Situation(name, cast("Line | None", self.pane(name).current))
+
+    @property
+    def _last_pane(self) -> str:
+        return next((each for each in PANES if self.pane(each).has_class("-last")), "models")
+
+    # Showing
+
+    def show(self, touched: set[str]) -> None:
+        """Show what was touched: names as `House.take` returns them."""
+        if not self._composed:
+            return
+        if touched & {"reading", "promised"}:
+            self.query_one(HardwareLine).show(self._house.reading, self._house.promised)
+        if touched & {"models", "running", "jobs", "activities"}:
+            self._show_models()
+        if touched & {"workers", "running", "activities"}:
+            self._show_workers()
+        if "jobs" in touched:
+            self._show_downloads()
+        if touched & {"workers", "running", "activities", "jobs"}:
+            self._arrange()
+
+    def _show_models(self) -> None:
+        house = self._house
+        lines = model_lines(house)
+        held = sum(
+            entry.artifact.size_bytes
+            for entry in house.models
+            if entry.artifact and not _absent(entry.health)
+        )
+        figures = f"{len(lines):,} {self.rbee.glyphs.dash} {size(held)}" if lines else ""
+        empty = _no_models(self.rbee.temporary) if "models" in house.known else ["reading the catalog"]
+        self._put("models", self._order.sorted(lines), "1 Models", self._order.told(figures), empty)
+
+    def _show_workers(self) -> None:
+        house = self._house
+        figures = f"{len(house.running)} running, {len(house.workers)} installed"
+        empty = _NO_WORKERS if "workers" in house.known else ["reading the catalog"]
+        shown = figures if house.running or house.workers else ""
+        self._put("workers", worker_lines(house), "2 Workers", shown, empty)
+
+    def _show_downloads(self) -> None:
+        house = self._house
+        jobs = house.listed_jobs()
+        unfinished = sum(job.state in UNFINISHED for job in jobs)
+        moving = [job for job in jobs if job.state == "running"]
+        parts = [
+            f"{len(moving)} of {unfinished} active" if unfinished else f"{len(jobs)} ended" if jobs else ""
+        ]
+        if moving:
+            parts.append(f"{size(int(total_rate(moving)))}/s")
+        self._put(
+            "downloads",
+            download_lines(house),
+            "3 Downloads",
+            f" {self.rbee.glyphs.dash} ".join(filter(None, parts)),
+            _NO_DOWNLOADS,
+        )
+
+    def _put(self, name: str, lines: Sequence[Keyed], title: str, figures: str, empty: Sequence[str]) -> None:
+        words = self._filters[name].casefold().split()
+        if words:
+            every = len(lines)
+            lines = [line for line in lines if all(word in _text_of(line) for word in words)]
+            figures = f"{len(lines):,} of {every:,} match {' '.join(words)!r}"
+            empty = ["nothing matches; Esc clears the filter"]
+        self.pane(name).show(lines, title, figures, empty)
+
+    # Room
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Arrange the panes anew."""
+        del event
+        self._arrange()
+
+    def _arrange(self) -> None:
+        columns, rows = self.size
+        mode = layout.mode_for(columns, rows)
+        for each in ("tiny", "single", "stacked", "wide"):
+            self.set_class(each == mode, f"-{each}")
+        grid = self.query_one("#panes", Grid)
+        house = self._house
+        wants = layout.Wants(len(house.models), len(worker_lines(house)), len(download_lines(house)))
+        found = layout.heights(mode, rows - _BARS, wants) if mode in ("stacked", "wide") else (1,)
+        wanted = " ".join(map(str, found)) if mode in ("stacked", "wide") else "1fr"
+        if str(grid.styles.grid_rows) != wanted and getattr(self, "_rows", "") != wanted:
+            self._rows = wanted
+            grid.styles.grid_rows = wanted
+
+    # Keys
+
+    def action_do(self, name: str) -> None:
+        """Do what a key of the table stands for, where it applies."""
+        self.rbee.do(name, self.situation)
+
+    def action_previous_pane(self) -> None:
+        """Go to the pane before this one."""
+        self.go_to(PANES[(PANES.index(self.situation.pane) - 1) % len(PANES)])
+
+    def next_pane(self) -> None:
+        """Go to the next pane."""
+        self.go_to(PANES[(PANES.index(self.situation.pane) + 1) % len(PANES)])
+
+    def go_to(self, name: str) -> None:
+        """Give a pane the focus."""
+        self.pane(name).focus()
+
+    def on_descendant_focus(self) -> None:
+        """The footer speaks of the pane that has the focus."""
+        for each in PANES:
+            if self.pane(each).has_focus:
+                for other in PANES:
+                    self.pane(other).set_class(other == each, "-last")
+        self.refresh_keys()
+
+    def on_list_pane_moved(self, event: "ListPane.Moved") -> None:
+        """The footer speaks of the line under the cursor."""
+        event.stop()
+        self.refresh_keys()
+
+    def on_list_pane_chosen(self, event: "ListPane.Chosen") -> None:
+        """Enter shows all that is known of it."""
+        event.stop()
+        self.rbee.do("details", self.situation)
+
+    def refresh_keys(self) -> None:
+        """Show the keys that do something here."""
+        situation = self.situation
+        self.query_one(KeyLine).show(in_footer(situation), situation)
+
+    # Order and filter
+
+    def sort_next(self) -> None:
+        """Sort the models by the next column."""
+        self._order = self._order.next()
+        self._show_models()
+
+    def reverse(self) -> None:
+        """Turn the order of the models round."""
+        self._order = self._order.turned()
+        self._show_models()
+
+    def ask_filter(self) -> None:
+        """Ask for the words that lines must have."""
+        field = self.query_one("#filter", Input)
+        self._filtered = self.situation.pane
+        field.value = self._filters[self._filtered]
+        field.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while one types."""
+        if event.input.display:
+            self._filters[self._filtered] = event.value
+            self.show({"models", "workers", "jobs"})
+
+    def on_input_submitted(self) -> None:
+        """Keep the filter."""
+        self._close_filter()
+
+    def action_clear_filter(self) -> None:
+        """Show everything again."""
+        name = self._filtered if self.query_one("#filter", Input).display else self.situation.pane
+        self._filters[name] = ""
+        self._close_filter()
+        self.show({"models", "workers", "jobs"})
+
+    def _close_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        if field.display:
+            field.display = False
+            self.go_to(self._filtered)
+
+    _filtered = "models"
+
+
+def _download_columns(width: int) -> Sequence[Column]:
+    return DOWNLOAD_COLUMNS if width >= _WIDE_DOWNLOADS else NARROW_DOWNLOAD_COLUMNS
+
+
+def _text_of(line: Any) -> str:
+    """What a filter looks for in a line."""
+    key = str(line.key).casefold()
+    entry = getattr(line, "entry", None)
+    model = entry.artifact if entry is not None else None
+    more = [
+        entry.health if entry else "",
+        getattr(model, "quantization", "") or "",
+        getattr(model, "repo", "") or "",
+    ]
+    return " ".join([key, *map(str, more)]).casefold()
+
+
+def _absent(health: str) -> bool:
+    return health in ("missing", "broken")
+
+
+def _no_models(temporary: bool) -> list[str]:  # noqa: FBT001 - one caller
+    what = "this demo's small Hub" if temporary else "the Hugging Face Hub"
+    return [
+        "No models yet.",
+        "",
+        f"a  add one: it searches {what}",
+        "s  then starts a worker on it",
+        "t  and tries it out",
+    ]
+
+
+_NO_WORKERS = [
+    "No workers yet.",
+    "i  (here) installs one; s on a model installs",
+    "   the one that fits, and starts it",
+]
+_NO_DOWNLOADS = ["No downloads.", "a  adds a model; its files are shown here", "   as they come"]

@@ -1,0 +1,138 @@
+"""Picking one of several things from a list, with words to narrow it where there are many."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Input
+
+from rbee_tui.ui.glyphs import Glyphs
+from rbee_tui.ui.lines import Cell, Column
+from rbee_tui.ui.screens.base import Keys, Sheet
+from rbee_tui.ui.widgets.list_pane import ListPane
+from rbee_tui.ui.widgets.text_view import TextView
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line to pick: what it is known by, its cells, what the asker gets, and what is said of it below."""
+
+    key: str
+    cells: tuple[Cell, ...]
+    value: Any
+    about: str = ""
+
+
+class PickScreen(Sheet[Any]):
+    """A list to pick from; the result is the choice's value."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+    ]
+    KEYS: ClassVar[Keys] = (("Enter", "Choose"), ("Up Down", "Move"))
+
+    def __init__(  # noqa: PLR0913 - a list, and how it is to look
+        self,
+        title: str,
+        columns: Sequence[Column],
+        choices: Sequence[Choice],
+        glyphs: Glyphs,
+        *,
+        search: str | None = None,
+        empty: Sequence[str] = (),
+        about: int = 0,
+        enter: str = "Choose",
+    ) -> None:
+        """`search` is what a field says that narrows the list; `about` the rows for a choice's text."""
+        super().__init__(title)
+        self.choices = list(choices)
+        self._columns = columns
+        self._glyphs = glyphs
+        self._search = search
+        self._empty = tuple(empty)
+        self._about = about
+        self._enter = enter
+        self._figures = ""
+
+    def body(self) -> Iterator[Widget]:
+        """The field, the list, and what is said of the line under the cursor."""
+        if self._search is not None:
+            yield Input(placeholder=self._search, id="words")
+        columns = self._columns
+        yield ListPane[Choice](
+            lambda _: columns, lambda choice: choice.cells, self._glyphs, framed=False, id="choices"
+        )
+        if self._about:
+            view = TextView(self._glyphs, id="about")
+            view.can_focus = False
+            view.styles.height = self._about
+            yield view
+
+    @property
+    def pane(self) -> "ListPane[Choice]":
+        """The list."""
+        return cast("ListPane[Choice]", self.query_one("#choices"))
+
+    def opened(self) -> None:
+        """Show all of them."""
+        self.offer((("Enter", self._enter), ("Up Down", "Move")))
+        self.show(self.choices)
+        (self.query_one("#words") if self._search is not None else self.pane).focus()
+
+    def show(self, choices: Sequence[Choice], figures: str = "", empty: Sequence[str] | None = None) -> None:
+        """Show these choices."""
+        self.pane.show(choices, "", "", self._empty if empty is None else empty)
+        self._figures = figures
+        self._tell()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The words in the field have changed."""
+        self.narrow(event.value)
+
+    def narrow(self, text: str) -> None:
+        """Narrow the list to what has all these words."""
+        words = text.casefold().split()
+        self.show([each for each in self.choices if all(word in _text(each) for word in words)])
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter was pressed in the field."""
+        self.submit(event.value)
+
+    def submit(self, text: str) -> None:
+        """Pick the line under the cursor."""
+        del text
+        self.pane.action_choose()
+
+    def on_list_pane_moved(self, event: ListPane.Moved) -> None:
+        """Say more of the line under the cursor."""
+        event.stop()
+        self._tell()
+
+    def on_list_pane_chosen(self, event: ListPane.Chosen) -> None:
+        """Done."""
+        event.stop()
+        choice = cast("Choice", event.pane.current)
+        self.dismiss(choice.value)
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor, also from the field."""
+        self.pane.action_move(by)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by a page, also from the field."""
+        self.pane.action_page(direction)
+
+    def _tell(self) -> None:
+        self.query_one("#sheet").border_subtitle = self.pane.place or self._figures
+        if self._about:
+            choice = self.pane.current
+            self.query_one("#about", TextView).set_lines([(choice.about, "quiet")] if choice else [])
+
+
+def _text(choice: Choice) -> str:
+    return f"{' '.join(cell.text for cell in choice.cells)} {choice.about}".casefold()

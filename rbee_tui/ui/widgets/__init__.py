@@ -1,0 +1,1 @@
+"""Widgets that draw lines, each only where it changed."""
