@@ -8,7 +8,8 @@ from rbee_tui.engine.paths import Root
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rounds N` sizes the campaigns of faults; each has a small number of its own without it."""
+    """`--rounds N` sizes the campaigns of faults, which are small without it; `--draw` draws pictures."""
+    parser.addoption("--draw", action="store_true", help="draw the pictures in snapshots/ anew")
     parser.addoption("--rounds", type=int, default=None, help="rounds of each campaign of faults")
 
 

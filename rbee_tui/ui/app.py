@@ -54,6 +54,8 @@ class Options:
     """Whether the root goes away when the screen is left, as the demo's does."""
     greeting: str = ""
     """Said at the start."""
+    clock: Callable[[], str] = lambda: datetime.now().astimezone().strftime("%H:%M")
+    """The time that narration shows."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class RbeeApp(App[list[str]]):
         self.glyphs = ASCII if options.ascii_only else UNICODE
         self._gate = Gate(ascii_only=options.ascii_only)
         self._palette = styles.palette("ansi" if options.sixteen_colours else "true")
-        super().__init__()
+        super().__init__(ansi_color=True if options.sixteen_colours else None)
         self._make_bridge = make_bridge
         self.bridge = make_bridge()
         self.house = House()
@@ -195,7 +197,7 @@ class RbeeApp(App[list[str]]):
 
     def narrate(self, text: str, style: str, *, hint: str = "", log: str = "") -> None:
         """Say what just happened, and keep it among the events."""
-        clock = datetime.now().astimezone().strftime("%H:%M")
+        clock = self.options.clock()
         if self.events and self.events[-1].text == text:
             return
         self.events = [*self.events, Event(clock, text, style, hint, log)][-_KEPT_EVENTS:]

@@ -23,7 +23,9 @@ def refusal(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def few_colours(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the terminal has sixteen colours or fewer, as far as its name tells."""
+    """Whether the terminal has sixteen colours or fewer, as far as its name tells, or none are wanted."""
+    if environment.get("NO_COLOR"):
+        return True
     if environment.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return False
     return not any(word in environment.get("TERM", "").lower() for word in _MANY_COLOURS)

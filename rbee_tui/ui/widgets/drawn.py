@@ -19,6 +19,7 @@ Drawn: TypeAlias = list[tuple[str, str]]
 
 STYLES = ("frame", "title", "head", "cursor", "ok", "busy", "wrong", "quiet", "accent", "key", "strong")
 """The names of styles; each is a component class `drawn--NAME` of the style sheets."""
+_PLAIN = Style()
 
 
 class DrawnLines(Widget):
@@ -57,9 +58,9 @@ class DrawnLines(Widget):
         """One line."""
         width = self.size.width
         if y >= len(self._drawn):
-            return Strip.blank(width)
+            return Strip.blank(width, _PLAIN)
         segments = [Segment(text, self._style(style)) for text, style in self._drawn[y]]
-        return Strip(segments).adjust_cell_length(width)
+        return Strip(segments).adjust_cell_length(width, _PLAIN)
 
     def on_resize(self) -> None:
         """Draw for the new size."""

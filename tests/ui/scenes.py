@@ -1,0 +1,374 @@
+"""A house to look at: fixed models, workers, downloads and hardware, and a screen that shows them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
+from rbee_tui.engine.board import Changes
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.hardware.reading import Cpu, Disk, Gpu, Memory, Metal, Nvml, Reading
+from rbee_tui.engine.jobs import FileProgress, JobProgress
+from rbee_tui.engine.variants import Verdict
+from rbee_tui.engine.workers.outlook import Outlook
+from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.ui.app import Options, RbeeApp
+
+GIB = 1 << 30
+HOME = "/home/bee/.cache/rbee"
+STAMP = "2026-11-24T09:30:00Z"
+_CPU = (12.0, 31.0, 58.0, 37.0)
+_GPU = (40, 77, 93, 81)
+
+
+class StillBridge:
+    """An engine that tells what it was given, and answers calls with what was laid out for them, in order."""
+
+    def __init__(self, told: list[dict[str, Any]], answers: list[Any]) -> None:
+        self._told = told
+        self._answers = answers
+
+    def start(self, on_changes: Callable[[Changes], None], on_failure: Callable[[Exception], None]) -> None:
+        del on_failure
+        for latest in self._told:
+            on_changes(Changes(latest, []))
+
+    async def call(self, do: Callable[[Any], Any]) -> Any:
+        del do
+        if not self._answers:
+            return await asyncio.Future()
+        answer = self._answers.pop(0)
+        if isinstance(answer, RbeeError):
+            raise answer
+        return answer
+
+    async def ask(self, do: Callable[[Any], Any]) -> Any:
+        return await self.call(do)
+
+    async def stream(self, do: Callable[[Any], AsyncGenerator[Any]]) -> AsyncGenerator[Any]:
+        for piece in await self.call(do):
+            yield piece
+
+    async def leave(self, *, hand_over: bool) -> None:
+        del hand_over
+
+
+def screen(
+    told: list[dict[str, Any]],
+    answers: list[Any] | None = None,
+    *,
+    ascii_only: bool = False,
+    sixteen_colours: bool = False,
+    greeting: str = "",
+) -> RbeeApp:
+    """The application on a still engine."""
+    options = Options(
+        host="bee@gpu1",
+        ascii_only=ascii_only,
+        sixteen_colours=sixteen_colours,
+        greeting=greeting,
+        clock=lambda: "09:41",
+    )
+    return RbeeApp(lambda: StillBridge(told, list(answers or [])), options)
+
+
+# Things
+
+
+def model(
+    name: str,
+    gigabytes: float,
+    quantization: str | None,
+    context: int | None,
+    health: Health = Health.OK,
+    **more: Any,
+) -> Entry[Model]:
+    """A model of the catalog."""
+    reason = more.pop("reason", "")
+    size = int(gigabytes * 1e9)
+    file = ModelFile(path=f"{name}.gguf", size_bytes=size, sha256=f"{len(name):02x}" * 32, verified_at=STAMP)
+    artifact = Model(
+        id=name,
+        name=name,
+        version=quantization or "1",
+        size_bytes=size,
+        source_url=f"https://huggingface.co/acme/{name}/resolve/0123456789ab/{name}.gguf",
+        repo=f"acme/{name}-GGUF",
+        revision="0123456789abcdef0123456789abcdef01234567",
+        files=[file],
+        format="gguf",
+        quantization=quantization,
+        context_length=context,
+        license="apache-2.0",
+        **{"verified_at": STAMP, "architecture": "llama"} | more,
+    )
+    return Entry(
+        id=name,
+        artifact=artifact,
+        health=health,
+        reason=reason,
+        created_at=STAMP,
+        updated_at=STAMP,
+        directory=f"{HOME}/models/{name}",
+    )
+
+
+def unreadable(name: str, health: Health, reason: str) -> Entry[Model]:
+    """An entry whose metadata says nothing."""
+    return Entry(id=name, artifact=None, health=health, reason=reason, directory=f"{HOME}/models/{name}")
+
+
+def worker(worker_id: str, worker_type: str, version: str = "2026.10.11549", **more: Any) -> Entry[Worker]:
+    """An installed worker."""
+    artifact = Worker(
+        id=worker_id,
+        name=f"LLM Worker ({worker_type.upper()})",
+        version=version,
+        binary_path=f"llm-worker-{worker_type}",
+        worker_type=worker_type,
+        capabilities=["text-generation"],
+        runtime="xllamacpp",
+        devices=["GPU0", "GPU1"] if worker_type == "cuda" else ["CPU"],
+    )
+    return Entry(
+        id=worker_id,
+        artifact=artifact,
+        health=more.get("health", Health.OK),
+        reason=more.get("reason", ""),
+        created_at=STAMP,
+        updated_at=STAMP,
+        directory=f"{HOME}/workers/{worker_id}",
+    )
+
+
+def running(name: str, state: str, port: int, gib: float | None, variant: str = "cuda") -> RunningWorker:
+    """A running worker."""
+    return RunningWorker(
+        id=name,
+        model=name,
+        worker=f"llm-worker-{variant}",
+        variant=variant,
+        pid=4711,
+        port=port,
+        url=f"http://127.0.0.1:{port}" if port else "",
+        api_key="rbee-0123456789abcdef",
+        state=state,
+        context=8192,
+        started_at=STAMP,
+        ready_at=STAMP if state == "ready" else None,
+        reason="it runs on GPU0, with 45.0 GiB of memory free",
+        devices=("GPU0",),
+        log=f"{HOME}/state/logs/{name}.log",
+        estimate_bytes=int(9.1 * GIB),
+        memory_bytes=int(gib * GIB) if gib else None,
+    )
+
+
+def file(path: str, done: float, total: float, rate: float = 0.0, **more: Any) -> FileProgress:
+    """A file of a download; gigabytes, and megabytes per second."""
+    return FileProgress(
+        path=path,
+        downloaded=int(done * 1e9),
+        total=int(total * 1e9),
+        kept=int(more.get("kept", 0) * 1e9),
+        rate=rate * 1e6,
+        state=more.get("state", "fetching"),
+        waiting_for=more.get("waiting_for", ""),
+    )
+
+
+def job(job_id: str, name: str, state: Any, files: list[FileProgress], **more: Any) -> JobProgress:
+    """A download."""
+    downloaded, total = sum(each.downloaded for each in files), sum(each.total for each in files)
+    rate = sum(each.rate for each in files)
+    return JobProgress(
+        id=job_id,
+        repo=f"acme/{name}-GGUF",
+        model_id=name,
+        state=state,
+        downloaded=downloaded,
+        total=total,
+        kept=sum(each.kept for each in files),
+        rate=rate,
+        seconds_left=(total - downloaded) / rate if rate else None,
+        holder=4712 if state in ("running", "queued") else None,
+        holder_verb="rbee",
+        created_at=more.pop("created_at", STAMP),
+        files=files,
+        **more,
+    )
+
+
+def reading(step: int, *, gpus: int = 1) -> Reading:
+    """One of four looks at the hardware."""
+    return Reading(
+        at=f"2026-11-24T09:41:0{step}Z",
+        platform="linux-x86_64",
+        cpu=Cpu(name="EPYC", cores_logical=16, cores_available=16, percent=_CPU[step]),
+        memory=Memory(total=24 * GIB, available=int(12.8 * GIB)),
+        disk=Disk(path=HOME, total=10**12, free=80 * 10**9),
+        nvml=Nvml(available=True, driver="575.51", cuda=(12, 9)),
+        metal=Metal(available=False, reason="this is not a Mac"),
+        gpus=tuple(
+            Gpu(
+                index=index,
+                name="NVIDIA H200",
+                memory_total=139 * GIB,
+                memory_used=(94 - 60 * index) * GIB,
+                memory_free=(45 + 60 * index) * GIB,
+                utilization=_GPU[step] // (index + 1),
+                temperature=62 - 10 * index,
+            )
+            for index in range(gpus)
+        ),
+    )
+
+
+def told(**values: Any) -> list[dict[str, Any]]:
+    """What the engine tells: four readings, the last with everything else."""
+    gpus = values.pop("gpus", 1)
+    latest: dict[str, Any] = {"models": [], "workers": [], "running": [], "promised": 0, **values}
+    for each in latest.pop("jobs", []):
+        latest[f"job:{each.id}"] = each
+    return [
+        *({"reading": reading(step, gpus=gpus)} for step in range(3)),
+        {"reading": reading(3, gpus=gpus), **latest},
+    ]
+
+
+def empty() -> list[dict[str, Any]]:
+    """The first run."""
+    return told(gpus=0)
+
+
+def busy() -> list[dict[str, Any]]:
+    """A machine at work."""
+    return told(
+        models=[
+            model("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072, Health.PARTIAL, status="Downloading"),
+            model("llama-3-8b-q4_k_m", 4.9, "Q4_K_M", 131072),
+            model("mistral-7b-instruct-v0.3-q5_k_m", 5.1, "Q5_K_M", 32768),
+            model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072, verified_at=None),
+            model("qwen2-vl-7b-instruct-q4_k_m", 4.7, "Q4_K_M", 32768),
+            model("qwen3-32b-q4_k_m", 19.8, "Q4_K_M", 32768, Health.PARTIAL, status="Downloading"),
+            model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192),
+        ],
+        workers=[worker("llm-worker-cpu", "cpu"), worker("llm-worker-cuda", "cuda")],
+        running=[
+            running("llama-3-8b-q4_k_m", "ready", 41877, 9.1),
+            running("qwen2-vl-7b-instruct-q4_k_m", "loading", 0, 3.0),
+        ],
+        jobs=[
+            job(
+                "5f0c1a2b",
+                "qwen3-32b-q4_k_m",
+                "running",
+                [
+                    file("qwen3-32b-q4_k_m-00001-of-00002.gguf", 9.9, 9.9, state="done"),
+                    file("qwen3-32b-q4_k_m-00002-of-00002.gguf", 2.2, 9.9, 84.0, kept=1.2),
+                ],
+            ),
+            job("6a1b2c3d", "gemma-3-4b-it-q4_k_m", "paused", [file("gemma-3-4b-it-Q4_K_M.gguf", 1.3, 4.1)]),
+            job(
+                "7b2c3d4e", "phi-4-mini-q8_0", "done", [file("phi-4-mini-q8_0.gguf", 4.1, 4.1, state="done")]
+            ),
+        ],
+        promised=10_500_000_000,
+    )
+
+
+def damaged() -> list[dict[str, Any]]:
+    """Everything that can be wrong."""
+    return told(
+        models=[
+            model("arriving-7b-q4_k_m", 4.4, "Q4_K_M", 32768, Health.ARRIVING, reason="it changed just now"),
+            unreadable("broken-7b", Health.BROKEN, "its metadata.json is not JSON: line 3"),
+            model(
+                "flipped-7b-q4_k_m", 4.4, "Q4_K_M", 32768, Health.DAMAGED, reason="it does not match its hash"
+            ),
+            model("gone-13b-q5_k_m", 9.2, "Q5_K_M", 4096, Health.MISSING, reason="its file is not there"),
+            model(
+                "half-70b-q4_k_m",
+                42.5,
+                "Q4_K_M",
+                8192,
+                Health.PARTIAL,
+                reason="2 of its 4 files are not there",
+            ),
+            unreadable("loose-3b.gguf", Health.IMPORTABLE, "a loose file"),
+            model("refused-8b", 8.5, "Q8_0", 8192, Health.MISSING, status=failed("the Hub answered 500")),
+            model("sound-1b-q8_0", 1.3, "Q8_0", 131072),
+        ],
+        workers=[
+            worker("llm-worker-cpu", "cpu"),
+            worker("llm-worker-cuda", "cuda", health=Health.MISSING, reason="its binary is not there"),
+        ],
+        running=[running("sound-1b-q8_0", "unhealthy", 41877, 1.7, "cpu")],
+        jobs=[
+            job(
+                "8c3d4e5f",
+                "refused-8b",
+                "failed",
+                [file("refused-8b.gguf", 2.1, 8.5)],
+                error="the Hub answered 500 for acme/refused-8b-GGUF",
+                hint="try again later",
+                code="hub",
+            ),
+            job(
+                "9d4e5f60",
+                "half-70b-q4_k_m",
+                "running",
+                [
+                    file(
+                        "half-70b-q4_k_m-00001-of-00002.gguf",
+                        21.0,
+                        21.3,
+                        waiting_for="rate limited by the Hub, 40 s",
+                    ),
+                    file("half-70b-q4_k_m-00002-of-00002.gguf", 0.0, 21.2, state="queued"),
+                ],
+            ),
+            job("ae5f6071", "lost-3b-q4_k_m", "not responding", [file("lost-3b-q4_k_m.gguf", 0.9, 1.9)]),
+            job("bf607182", "halted-2b-q8_0", "interrupted", [file("halted-2b-q8_0.gguf", 1.2, 2.0)]),
+        ],
+    )
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    """More models than one can see."""
+    return told(models=[model(f"model-{number:05d}-q4_k_m", 4.1, "Q4_K_M", 8192) for number in range(count)])
+
+
+def outlook(**changes: Any) -> Outlook:
+    """What a start would do."""
+    values: dict[str, Any] = {
+        "model": "llama-3-8b-q4_k_m",
+        "worker_id": "llm-worker-cuda",
+        "variant": "cuda",
+        "installed": True,
+        "reason": "it runs on GPU0 (NVIDIA H200), with 45.0 GiB of memory free",
+        "context": 8192,
+        "needed_bytes": int(9.1 * GIB),
+        "free_bytes": 44 * GIB,
+        "verdicts": (
+            verdict(
+                "llm-worker-cuda",
+                "cuda",
+                True,
+                True,
+                "it runs on GPU0 (NVIDIA H200), with 45.0 GiB of memory free",
+            ),
+            verdict("llm-worker-cpu", "cpu", False, True, "llm-worker-cuda goes before it: a GPU is faster"),
+            verdict(
+                "llm-worker-metal", "metal", False, False, "it is for macos-aarch64; this is linux-x86_64"
+            ),
+        ),
+    }
+    return Outlook(**values | changes)
+
+
+def verdict(worker_id: str, variant: str, taken: bool, usable: bool, reason: str) -> Verdict:
+    """What was decided about one worker."""
+    return Verdict(
+        worker_id=worker_id, variant=variant, taken=taken, usable=usable, installed=usable, reason=reason
+    )

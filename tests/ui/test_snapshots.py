@@ -1,0 +1,311 @@
+"""Every screen in every state as a picture: it changes only when somebody wants it to.
+
+`pytest tests/ui/test_snapshots.py --draw` draws them anew; look at each before it is committed.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rbee_tui.engine.choices import Choice, RemoteFile
+from rbee_tui.engine.errors import NetworkError, WorkerError
+from rbee_tui.engine.hub import Repository, RepoSummary
+from rbee_tui.engine.jobs import PlannedFile
+from rbee_tui.engine.planning import Plan
+from rbee_tui.engine.workers.prompting import Chunk, Usage
+from rbee_tui.ui.app import RbeeApp
+from tests.ui import scenes
+
+SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
+SMALL, LARGE = (80, 24), (120, 40)
+pytestmark = pytest.mark.anyio
+
+
+class Album:
+    """The pictures on disk: compared, or with --draw drawn anew."""
+
+    def __init__(self, *, draw: bool, tmp_path: Path) -> None:
+        self._draw = draw
+        self._tmp = tmp_path
+
+    def has(self, name: str, svg: str) -> None:
+        """The picture of this name is this one."""
+        path = SNAPSHOTS / f"{name}.svg"
+        if self._draw:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(svg, encoding="utf-8")
+        if not path.is_file() or path.read_text(encoding="utf-8") != svg:
+            other = self._tmp / path.name
+            other.write_text(svg, encoding="utf-8")
+            pytest.fail(f"{path.name} is another picture now: look at {other}, and take it with --draw")
+
+
+@pytest.fixture
+def album(request: pytest.FixtureRequest, tmp_path: Path) -> Album:
+    """The pictures."""
+    return Album(draw=request.config.getoption("--draw"), tmp_path=tmp_path)
+
+
+async def drawn(app: RbeeApp, size: tuple[int, int], *keys: str, words: str = "") -> str:
+    """What the screen shows after these keys, as SVG; `words` are typed last."""
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.05)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.05)
+        if words:
+            await pilot.press(*(WORDS.get(letter, letter) for letter in words))
+            await pilot.pause(0.4)
+        svg = app.export_screenshot(title="rbee", simplify=True)
+        await pilot.pause()
+    return normal(svg)
+
+
+WORDS = {" ": "space", "/": "slash", "-": "minus", ".": "full_stop"}
+
+
+def normal(svg: str) -> str:
+    """The picture without what is another in each process: the ids of its styles, web fonts."""
+    svg = re.sub(r"terminal-\d+", "rbee", svg)
+    return re.sub(r"\n\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+
+
+class TestTheMainScreen:
+    """Models, workers, downloads, hardware: empty, busy, damaged; small and large."""
+
+    @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+    @pytest.mark.parametrize("scene", ["empty", "busy", "damaged"])
+    async def test_each_state_at_each_size(self, album: Album, scene: str, size: tuple[int, int]) -> None:
+        """The three states that a person meets."""
+        app = scenes.screen(getattr(scenes, scene)())
+        album.has(f"{scene}-{size[0]}x{size[1]}", await drawn(app, size))
+
+    async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
+        """The hardware line has room for both."""
+        told = scenes.busy()
+        for step, latest in enumerate(told):
+            latest["reading"] = scenes.reading(step, gpus=2)
+        album.has("busy-160x50", await drawn(scenes.screen(told), (160, 50)))
+
+    async def test_one_pane_at_a_time(self, album: Album) -> None:
+        """Below 60x15 the pane with the focus has the screen."""
+        album.has("narrow-models-50x14", await drawn(scenes.screen(scenes.busy()), (50, 14)))
+        album.has("narrow-downloads-50x14", await drawn(scenes.screen(scenes.busy()), (50, 14), "3"))
+
+    async def test_too_small(self, album: Album) -> None:
+        """One sentence says what is needed."""
+        album.has("tiny-32x7", await drawn(scenes.screen(scenes.busy()), (32, 7)))
+
+    async def test_plain_ascii(self, album: Album) -> None:
+        """A locale without UTF-8 loses no word and no number."""
+        app = scenes.screen(scenes.busy(), ascii_only=True)
+        album.has("ascii-80x24", await drawn(app, SMALL))
+
+    async def test_sixteen_colours(self, album: Album) -> None:
+        """The terminal's own colours on its own background."""
+        app = scenes.screen(scenes.busy(), sixteen_colours=True)
+        album.has("ansi-80x24", await drawn(app, SMALL))
+
+    async def test_no_colour(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every state is a word and a glyph, so nothing is lost."""
+        monkeypatch.setenv("NO_COLOR", "1")
+        album.has(
+            "no-colour-80x24", await drawn(scenes.screen(scenes.damaged(), sixteen_colours=True), SMALL)
+        )
+
+    async def test_a_long_list(self, album: Album) -> None:
+        """The frame says which part is seen."""
+        app = scenes.screen(scenes.many(10_000))
+        album.has("ten-thousand-80x24", await drawn(app, SMALL, "G", "k", "k"))
+
+    async def test_the_filter(self, album: Album) -> None:
+        """Words narrow the pane while one types."""
+        app = scenes.screen(scenes.busy())
+        album.has("filter-80x24", await drawn(app, SMALL, "slash", words="qwen"))
+
+    async def test_the_workers_pane_has_keys_of_its_own(self, album: Album) -> None:
+        """The footer speaks of the line under the cursor."""
+        album.has("workers-80x24", await drawn(scenes.screen(scenes.busy()), SMALL, "2"))
+
+
+REPOS = [
+    RepoSummary(id="Qwen/Qwen3-4B-GGUF", downloads=1_204_311, likes=312, updated_at="2026-10-02T00:00:00Z"),
+    RepoSummary(id="bartowski/Qwen3-4B-GGUF", downloads=88_012, likes=41, updated_at="2026-09-12T00:00:00Z"),
+    RepoSummary(
+        id="acme/qwen3-private-gguf", downloads=120, likes=0, updated_at="2026-08-01T00:00:00Z", gated=True
+    ),
+]
+FILES = [
+    ("Qwen3-4B-Q4_K_M.gguf", 2.5, "a" * 64),
+    ("Qwen3-4B-Q5_K_M.gguf", 2.9, "b" * 64),
+    ("Qwen3-4B-Q6_K.gguf", 3.3, "c" * 64),
+    ("Qwen3-4B-Q8_0.gguf", 4.3, "d" * 64),
+]
+REPOSITORY = Repository(
+    id="Qwen/Qwen3-4B-GGUF",
+    commit="0123456789abcdef0123456789abcdef01234567",
+    gated=False,
+    license="apache-2.0",
+    files=[RemoteFile(path=path, size_bytes=int(size * 1e9), sha256=sha) for path, size, sha in FILES],
+)
+ENDPOINT = "https://huggingface.co"
+
+
+def plan() -> Plan:
+    """What a download would bring."""
+    entry = scenes.model("qwen3-4b-q4_k_m", 2.5, "Q4_K_M", 40960)
+    assert entry.artifact
+    planned = PlannedFile(path=FILES[0][0], target=FILES[0][0], size_bytes=2_500_000_000, sha256="a" * 64)
+    return Plan(
+        endpoint=ENDPOINT, repo="Qwen/Qwen3-4B-GGUF", revision="0123", model=entry.artifact, files=[planned]
+    )
+
+
+class TestAddingAModel:
+    """Search, files, the question with its figures."""
+
+    async def test_the_search(self, album: Album) -> None:
+        """Results with what tells them apart."""
+        app = scenes.screen(scenes.empty(), [ENDPOINT, REPOS, REPOS])
+        album.has("search-80x24", await drawn(app, SMALL, "a", words="qwen3 4b"))
+
+    async def test_the_hub_cannot_be_reached(self, album: Album) -> None:
+        """The reason stands where results would."""
+        error = NetworkError("cannot reach huggingface.co: connection refused", hint="check the network")
+        app = scenes.screen(scenes.empty(), [ENDPOINT, error])
+        album.has("search-no-network-80x24", await drawn(app, SMALL, "a"))
+
+    async def test_the_files(self, album: Album) -> None:
+        """Sizes and quantisations."""
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, REPOSITORY])
+        album.has("files-80x24", await drawn(app, SMALL, "a", "enter"))
+
+    @pytest.mark.parametrize("free", [80, 1], ids=["room", "no-room"])
+    async def test_the_question(self, album: Album, free: int) -> None:
+        """Size, place and free space before a byte is fetched."""
+        place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
+        figures = (plan(), free * 10**9, 0, place)
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, REPOSITORY, figures])
+        name = "question-80x24" if free > 1 else "question-no-room-80x24"
+        album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
+
+
+class TestWorkers:
+    """Starting, installing, asking, reading."""
+
+    async def test_the_start(self, album: Album) -> None:
+        """The worker, its reason, context and memory."""
+        app = scenes.screen(scenes.busy(), [scenes.outlook(model="mistral-7b-instruct-v0.3-q5_k_m")])
+        album.has("start-80x24", await drawn(app, SMALL, "j", "j", "s"))
+
+    async def test_the_start_that_installs_first(self, album: Album) -> None:
+        """What is missing is said before it is brought."""
+        found = scenes.outlook(
+            worker_id="llm-worker-cpu",
+            installed=False,
+            reason="it runs on the CPU (16 cores), with 12.8 GiB of memory available",
+        )
+        app = scenes.screen(scenes.busy(), [found])
+        album.has("start-install-80x24", await drawn(app, SMALL, "j", "j", "s"))
+
+    async def test_the_start_that_is_refused(self, album: Album) -> None:
+        """The figures that do not fit."""
+        found = scenes.outlook(
+            refusal="mistral-7b-instruct-v0.3-q5_k_m needs 9.1 GiB at a context of 512 (weights 8.9 GiB, cache "
+            "0.1 GiB), and 4.0 GiB are available",
+            hint="stop another worker, or take a smaller quantisation",
+        )
+        app = scenes.screen(scenes.busy(), [found])
+        album.has("start-refused-80x24", await drawn(app, SMALL, "j", "j", "s"))
+
+    async def test_why(self, album: Album) -> None:
+        """Every worker with its reason."""
+        app = scenes.screen(scenes.busy(), [scenes.outlook()])
+        album.has("why-80x24", await drawn(app, SMALL, "j", "w"))
+
+    async def test_the_offers(self, album: Album) -> None:
+        """What may be installed, and why it fits or not."""
+        app = scenes.screen(scenes.busy(), [scenes.outlook().verdicts])
+        album.has("install-80x24", await drawn(app, SMALL, "2", "i"))
+
+    async def test_an_answer(self, album: Album) -> None:
+        """A question, its answer, its figures."""
+        usage = Usage(tokens=24, tokens_per_second=42.1, first_token_seconds=0.12)
+        pieces = [
+            Chunk(text="Sunlight is scattered by the air, "),
+            Chunk(text="blue light most of all,\n"),
+        ]
+        pieces += [Chunk(text="so blue comes to us from all sides."), Chunk(text="", usage=usage)]
+        app = scenes.screen(scenes.busy(), [pieces])
+        album.has("prompt-80x24", await drawn(app, SMALL, "j", "t", *"Why?", "enter"))
+
+    async def test_an_answer_that_fails(self, album: Album) -> None:
+        """The worker's own words, and what to do."""
+        error = WorkerError("the worker answered 500: out of memory", hint="rbee logs llama-3-8b-q4_k_m")
+        app = scenes.screen(scenes.busy(), [error])
+        album.has("prompt-error-80x24", await drawn(app, SMALL, "j", "t", *"Why?", "enter"))
+
+    async def test_a_log(self, album: Album, tmp_path: Path) -> None:
+        """The end of the file, followed."""
+        path = tmp_path / "worker.log"
+        path.write_text("".join(f"0.00.{n:03d}.455 I srv load_model: layer {n} of 33\n" for n in range(33)))
+        app = scenes.screen(scenes.busy(), [path])
+        album.has("log-80x24", await drawn(app, SMALL, "j", "l"))
+
+    async def test_stopping(self, album: Album) -> None:
+        """It is asked first."""
+        album.has("stop-80x24", await drawn(scenes.screen(scenes.busy()), SMALL, "j", "x"))
+
+
+class TestReading:
+    """Details, help, palette, events, copying; deleting and leaving."""
+
+    @pytest.mark.parametrize(
+        ("name", "keys"),
+        [
+            ("details-model", ("j", "enter")),
+            ("details-worker", ("2", "enter")),
+            ("details-download", ("3", "enter")),
+            ("help", ("question_mark",)),
+            ("palette", ("colon",)),
+            ("copy", ("j", "y")),
+            ("cancel", ("3", "ctrl+d")),
+        ],
+    )
+    async def test_each(self, album: Album, name: str, keys: tuple[str, ...]) -> None:
+        """One picture each."""
+        album.has(f"{name}-80x24", await drawn(scenes.screen(scenes.busy()), SMALL, *keys))
+
+    async def test_deleting_says_what_becomes_free(self, album: Album) -> None:
+        """Files, place and bytes."""
+        app = scenes.screen(scenes.busy(), [(1, 5_100_000_000)])
+        album.has("delete-80x24", await drawn(app, SMALL, "j", "j", "ctrl+d"))
+
+    async def test_events_say_what_to_do(self, album: Album) -> None:
+        """An error with its hint and the end of its log."""
+        error = WorkerError(
+            "llm-worker-cuda did not come up on mistral-7b-instruct-v0.3-q5_k_m: it ended with exit code 1",
+            hint="rbee logs mistral-7b-instruct-v0.3-q5_k_m shows its whole log",
+            log="ggml_cuda_init: no CUDA device\nerror: unable to load model",
+        )
+        app = scenes.screen(scenes.busy(), [scenes.outlook(), error])
+        album.has("events-80x24", await drawn(app, SMALL, "j", "j", "s", "enter", "e"))
+
+    async def test_leaving_asks(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What becomes of the downloads that this screen runs."""
+        monkeypatch.setattr("os.getpid", lambda: 4712)
+        app = scenes.screen(scenes.busy(), ["ask"])
+        album.has("quit-80x24", await drawn(app, SMALL, "q"))
+
+
+class TestTheAlbum:
+    """snapshots/ holds what these tests draw, and nothing else."""
+
+    def test_there_is_no_picture_of_what_is_no_more(self) -> None:
+        """Every file is named in this one."""
+        text = Path(__file__).read_text(encoding="utf-8")
+        for path in SNAPSHOTS.glob("*.svg"):
+            name = path.stem
+            state, _, size = name.rpartition("-")
+            assert f'"{name}"' in text or f'"{state}' in text or f"{{name}}-{size}" in text, path.name
