@@ -24,6 +24,8 @@ HARDWARE_SECONDS = 1.0
 _WORKERS_SECONDS = 2.0
 _LOADING_SECONDS = 0.3
 _MOVING = frozenset({"loading", "stopping"})
+# Bytes that are written into a file in its place change no stamp: what lacks some is looked at each time.
+_UNFINISHED = frozenset({Health.ARRIVING, Health.PARTIAL, Health.DAMAGED, Health.MISSING})
 
 
 class Shelf:
@@ -41,10 +43,12 @@ class Shelf:
         return list(self._entries.values())
 
     def scan(self) -> list[Entry[Any]] | None:
-        """Read what other hands changed, and what was still arriving; None when nothing was."""
-        arriving = {entry.id for entry in self._entries.values() if entry.health is Health.ARRIVING}
-        changed = self._catalog.changed() | arriving
-        return self.read(changed) if changed else None
+        """Read what other hands changed, and what was not whole; None when nothing was."""
+        unfinished = {entry.id for entry in self._entries.values() if entry.health in _UNFINISHED}
+        changed = self._catalog.changed() | unfinished
+        before = {each: self._entries.get(each) for each in changed}
+        entries = self.read(changed) if changed else []
+        return entries if any(self._entries.get(each) != before[each] for each in changed) else None
 
     def read(self, ids: set[str]) -> list[Entry[Any]]:
         """Read these artifacts again."""
@@ -69,7 +73,7 @@ class Watch:
         self._look_again = asyncio.Event()
 
     def look_again(self) -> None:
-        """Look at every artifact now, rather than at the next scan; to be called on the engine's loop."""
+        """Read every artifact now, rather than at the next scan; to be called on the engine's loop."""
         self._look_again.set()
         self._workers_changed.set()
 
@@ -96,13 +100,12 @@ class Watch:
                 await self._record("promised", self._engine.provisioner.promised)
 
     async def _scan(self, shelves: dict[str, Shelf]) -> None:
-        """Read everything once, then look for what other hands did."""
-        for key, shelf in shelves.items():
-            await self._record(key, shelf.fill, turn=shelf.turn)
+        """Read everything, at first and whenever that is asked for; else look for what other hands did."""
+        asked = True
         while True:
-            await _wait(self._look_again, SCAN_SECONDS)
             for key, shelf in shelves.items():
-                await self._record(key, shelf.scan, turn=shelf.turn)
+                await self._record(key, shelf.fill if asked else shelf.scan, turn=shelf.turn)
+            asked = await _wait(self._look_again, SCAN_SECONDS)
 
     async def _running(self) -> None:
         """Look at the worker processes: often while one loads or stops, now and then while they only run."""
@@ -138,11 +141,13 @@ class Watch:
         return found
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, at most so long, and take it down."""
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long, and take it down; whether it came."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+    came = event.is_set()
     event.clear()
+    return came
 
 
 def _ids_by_noun(facts: list[Fact]) -> dict[str, set[str]]:

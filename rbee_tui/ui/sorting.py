@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from rbee_tui.ui.lines import ModelLine
 
+_TO_THE_SECOND = 14
+"""Digits of a date and time."""
 Key = Callable[[ModelLine], tuple[float | str, ...]]
 
 
@@ -21,8 +23,9 @@ def _status(line: ModelLine) -> tuple[float | str, ...]:
 
 
 def _updated(line: ModelLine) -> tuple[float | str, ...]:
-    stamp = "".join(character for character in line.entry.updated_at or "" if character.isdigit())
-    return (-float(stamp or 0), line.entry.id)
+    # It may come from outside: `isdigit` also holds of what no number is made of, and fractions may be told.
+    digits = [each for each in line.entry.updated_at or "" if each in "0123456789"][:_TO_THE_SECOND]
+    return (-float("".join(digits) or 0), line.entry.id)
 
 
 _KEYS: tuple[tuple[str, Key | None], ...] = (

@@ -51,3 +51,31 @@ class TestBoard:
         await look
         await changes.aclose()
         assert board._subscriptions == []
+
+    async def test_a_late_follower_begins_with_what_is(self):
+        """Each latest value, however old; facts only from then on, and nothing where nothing was told."""
+        board = Board()
+        board.record("models", ["old"])
+        board.record("models", ["new"])
+        board.record("reading", 7)
+        board.tell(a_fact(1))
+        late = board.changes(every=0.0)
+        seen = await anext(late)
+        assert (seen.latest, seen.facts) == ({"models": ["new"], "reading": 7}, [])
+        again = asyncio.ensure_future(anext(late))
+        await asyncio.sleep(0)
+        board.record("reading", 8)
+        assert (await again).latest == {"reading": 8}, "what it had is not told again"
+        await late.aclose()
+
+    async def test_one_that_came_to_an_empty_board_waits(self):
+        """For the first thing that is told."""
+        board = Board()
+        changes = board.changes(every=0.0)
+        first = asyncio.ensure_future(anext(changes))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not first.done()
+        board.record("x", 1)
+        assert (await first).latest == {"x": 1}
+        await changes.aclose()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
@@ -40,7 +41,7 @@ class Sheet(ModalScreen[ResultT | None]):
     def compose(self) -> ComposeResult:
         """The frame, the body, the keys."""
         with Vertical(id="sheet") as sheet:
-            sheet.border_title = self.caption
+            sheet.border_title = Content(self.caption)
             yield from self.body()
         yield KeyLine(id="keys")
 
@@ -51,6 +52,10 @@ class Sheet(ModalScreen[ResultT | None]):
 
     def opened(self) -> None:
         """Begin: the widgets are there. Textual calls every class's own `on_mount`; this is called once."""
+
+    def say_below(self, text: str) -> None:
+        """Write into the frame's lower edge. As Content: Textual takes a plain string for markup."""
+        self.query_one("#sheet").border_subtitle = Content(text)
 
     def offer(self, keys: Keys) -> None:
         """Show these keys, and how to go back."""

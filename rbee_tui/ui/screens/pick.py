@@ -128,7 +128,7 @@ class PickScreen(Sheet[Any]):
         self.pane.action_page(direction)
 
     def _tell(self) -> None:
-        self.query_one("#sheet").border_subtitle = self.pane.place or self._figures
+        self.say_below(self.pane.place or self._figures)
         if self._about:
             choice = self.pane.current
             self.query_one("#about", TextView).set_lines([(choice.about, "quiet")] if choice else [])

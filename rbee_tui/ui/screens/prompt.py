@@ -83,7 +83,7 @@ class PromptScreen(Sheet[None]):
 
     def _tell(self, said: str) -> None:
         if self.is_mounted:
-            self.query_one("#sheet").border_subtitle = said
+            self.say_below(said)
 
     def action_back(self) -> None:
         """Stop the answer that is coming; leave where none is."""

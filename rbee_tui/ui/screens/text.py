@@ -62,7 +62,7 @@ class TextScreen(Sheet[None]):
         self._tell()
 
     def _tell(self, said: str = "") -> None:
-        self.query_one("#sheet").border_subtitle = said or self.view.place
+        self.say_below(said or self.view.place)
 
     def action_find(self) -> None:
         """Ask for words."""

@@ -149,8 +149,9 @@ class TextView(DrawnLines, can_focus=True):
 def wrapped(text: str, width: int, hang: int = 0) -> list[str]:
     """A line as rows of at most `width` cells, broken at spaces where there are some; never empty.
 
-    Every row but the first begins with `hang` spaces.
+    Every row but the first begins with `hang` spaces, as far as half the width allows.
     """
+    hang = max(0, min(hang, width // 2, width - 2))
     rows: list[str] = []
     rest = text
     while cell_len(rest) > width:
