@@ -58,10 +58,16 @@ def demo(*, headless: bool, keep: Path | None, say: str | None, rate: float) -> 
 
 def _on_screen(say: str | None, keep: Path | None, rate: int | None) -> int:
     """The screen on the demo's root and Hub; what it started is stopped, its files go away unless kept."""
+    import asyncio  # noqa: PLC0415 - as below
+    import signal  # noqa: PLC0415 - as below
+
     from rbee_tui.cli import screen  # noqa: PLC0415 - the headless demo does not pay for it
     from rbee_tui.demo import run as demo_run  # noqa: PLC0415 - as above
     from rbee_tui.engine.engine import Engine  # noqa: PLC0415 - as above
 
+    # What is ended before the screen takes the signals takes its files away, too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise_exit)
     with demo_run.stage(say=say, keep=keep, rate=rate) as (root, hub):
         before = {running.model for running in Engine(root, hub).processes.list()}
         code = screen.open_screen(
@@ -70,11 +76,17 @@ def _on_screen(say: str | None, keep: Path | None, rate: int | None) -> int:
             temporary=keep is None,
             greeting="a demo: a small Hub of its own, a tiny real model; begin with a",
         )
-        run(demo_run.strike(root, hub, before))
-    output.note("the demo is over: nothing of it is left running")
+        asyncio.run(demo_run.strike(root, hub, before))
+    said = ["the demo is over: nothing of it is left running"]
     if keep is not None:
-        output.note(f"it stays there: RBEE_HOME={clean(str(root.path))} rbee models list")
+        said.append(f"it stays there: RBEE_HOME={clean(str(root.path))} rbee models list")
+    screen.say(said)
     return code
+
+
+def _raise_exit(number: int, frame: object) -> None:
+    del frame
+    raise click.exceptions.Exit(128 + number)
 
 
 class Steps:

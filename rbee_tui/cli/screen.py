@@ -1,7 +1,8 @@
 """The screen as a command: its engine, its terminal, and what is said once it is left."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rbee_tui.cli import output
@@ -35,10 +36,19 @@ def open_screen(
         app.animation_level = "none"
     with terminal.native_noise_in(Path(log_directory) / "screen.log"):
         said = app.run(mouse=bool(os.environ.get("RBEE_MOUSE")))
+        app.over.set()
+    app.bridge.end(hand_over=app.hand_over and not temporary)
     terminal.erase_splash()
-    for line in said or ():
-        output.note(line)
+    say(said or ())
     return app.return_code or 0
+
+
+def say(lines: Iterable[str]) -> None:
+    """Say something after the screen, to whoever is still there."""
+    with suppress(OSError):
+        if terminal.takes_more():
+            for line in lines:
+                output.note(line)
 
 
 def _host() -> str:

@@ -117,10 +117,13 @@ class Lock:
                 os.close(handle)
 
     def probe(self) -> bool:
-        """Whether the lock could be had now; takes it for a moment and gives it back."""
-        free = self.try_acquire()
-        self.release()
-        return free
+        """Whether the lock could be had now; takes it for a moment, unsigned, and gives it back."""
+        with storage("open the lock", self.path):
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return _flock(handle, shared=self.shared)
+        finally:
+            os.close(handle)
 
     def acquire(self, wait: float = 0.0) -> Self:
         """Take the lock, waiting up to `wait` seconds; raises BusyError that names the holder."""

@@ -17,6 +17,8 @@ from rbee_tui.engine.process import this_machine
 
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
+"""What those who only look whether the lock is held may hold it, all together."""
 VERB = "background runner"
 
 
@@ -60,9 +62,11 @@ async def adopt(
 
 def _alone(root: Root) -> Lock:
     lock = runner_lock(root)
-    if not lock.try_acquire():
-        raise BusyError(lock.busy_text(), hint="one background runner is enough: it takes up every job")
-    return lock
+    try:
+        return lock.acquire(_PROBE_SECONDS)
+    except BusyError as error:
+        hint = "one background runner is enough: it takes up every job"
+        raise BusyError(str(error), hint=hint) from None
 
 
 def _idle(engine: Engine) -> bool:

@@ -1,14 +1,18 @@
 """The application: it follows the engine, hands what is new to the screen, and does what keys stand for."""
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from types import FrameType
 from typing import Any, ClassVar
 
 from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 
 from rbee_tui.engine import traces
@@ -18,6 +22,7 @@ from rbee_tui.engine.facts import Fact
 from rbee_tui.engine.text import clean
 from rbee_tui.ui import styles
 from rbee_tui.ui.bridge import Bridge
+from rbee_tui.ui.driver import Driver
 from rbee_tui.ui.flows import adding, finding, keeping, leaving, working
 from rbee_tui.ui.gate import Gate
 from rbee_tui.ui.glyphs import ASCII, UNICODE
@@ -28,8 +33,12 @@ from rbee_tui.ui.screens.question import Question, QuestionScreen
 from rbee_tui.ui.widgets.bars import Narration
 
 HANGUP_SECONDS = 2.0
+"""What a screen that a signal ends has before it is ended from outside its loop."""
+_STALL_SECONDS = 0.5
+"""What a terminal that takes nothing has when a signal ends the screen."""
 _KEPT_EVENTS = 500
 _SIGNALLED = 128
+_INTERRUPTED = _SIGNALLED + signal.SIGINT
 _STYLES = {
     "job.done": "ok",
     "job.failed": "wrong",
@@ -75,6 +84,9 @@ class RbeeApp(App[list[str]]):
     ENABLE_COMMAND_PALETTE = False
     CSS_PATH: ClassVar[Any] = styles.sheets()
     TITLE = "rbee"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c,ctrl+q", "interrupt", show=False, priority=True),
+    ]
 
     def __init__(self, make_bridge: Callable[[], Bridge], options: Options) -> None:
         # Before anything is drawn: colours and characters depend on it.
@@ -82,14 +94,24 @@ class RbeeApp(App[list[str]]):
         self.glyphs = ASCII if options.ascii_only else UNICODE
         self._gate = Gate(ascii_only=options.ascii_only)
         self._palette = styles.palette("ansi" if options.sixteen_colours else "true")
-        super().__init__(ansi_color=True if options.sixteen_colours else None)
+        super().__init__(driver_class=Driver, ansi_color=True if options.sixteen_colours else None)
         self._make_bridge = make_bridge
         self.bridge = make_bridge()
         self.house = House()
         self.main = MainScreen(self.house, options.host)
         self.events: list[Event] = []
         self._begun = False
+        self.hand_over = True
+        """Whether downloads go on in the background once the screen is left."""
+        self.over = threading.Event()
+        """To be set once `run` has returned: until then a signal that asked for the end sees to it."""
+        self.stopping = False
+        """Whether the shell has the terminal for a while."""
         self._leaving = False
+        self.asked_to_quit = False
+        """Whether the question of what becomes of downloads is on the screen."""
+        self._code = 1
+        self._ending = threading.Event()
         self._wanted_line: tuple[str, str] | None = None
         self._told_here: set[tuple[str, str]] = set()
         self.theme = "ansi-dark" if options.sixteen_colours else "textual-dark"
@@ -116,15 +138,17 @@ class RbeeApp(App[list[str]]):
 
     def on_load(self) -> None:
         """Take the signals before the terminal is changed: one that comes during the start is not lost."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._signalled, number)
+        self._home = asyncio.get_running_loop()
+        self.take_signals(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        threading.Thread(target=self._watch_ending, name="rbee-ending", daemon=True).start()
+
+    def take_signals(self, *numbers: signal.Signals) -> None:
+        """Answer these signals; by Python's handlers, which also run while a terminal blocks the loop."""
+        for number in numbers:
+            signal.signal(number, self._on_signal)
 
     def on_mount(self) -> None:
         """Show the main screen, and start the engine behind it."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTSTP, lambda: self.do("suspend", self.main.situation))
-        loop.add_signal_handler(signal.SIGCONT, self.draw_all)
         self.push_screen(self.main)
         self.call_after_refresh(self.begin)
         if self.options.greeting:
@@ -132,6 +156,8 @@ class RbeeApp(App[list[str]]):
 
     def begin(self) -> None:
         """Start an engine and follow it."""
+        if self._leaving:
+            return
         if self._begun:
             self.bridge = self._make_bridge()
         self._begun = True
@@ -148,15 +174,72 @@ class RbeeApp(App[list[str]]):
         if self._leaving:
             return
         self._leaving = True
+        self.hand_over = hand_over and not self.temporary
         said = leaving.farewell(self.house, handed_over=hand_over, temporary=self.temporary)
-        await self.bridge.leave(hand_over=hand_over and not self.temporary)
+        await self.bridge.leave(hand_over=self.hand_over)
         self.exit(said, return_code=code)
 
+    def end(self, code: int) -> None:
+        """End at once; the engine is let go after the terminal was given back, as `hand_over` says."""
+        self._ending.set()
+        if not self._leaving:
+            self._leaving = True
+            self.hand_over = not self.temporary
+        said = leaving.farewell(self.house, handed_over=self.hand_over, temporary=self.temporary)
+        self.exit(said, return_code=code)
+
+    def hung_up(self) -> None:
+        """The terminal is gone, whether a signal said so or not."""
+        self._signalled(signal.SIGHUP)
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: back, from the main screen out, and out at once where that is asked already."""
+        if self.asked_to_quit:
+            self.end(_INTERRUPTED)
+        elif self.screen is self.main:
+            self.do("quit", self.main.situation)
+        else:
+            self.simulate_key("escape")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if number in (signal.SIGTERM, signal.SIGHUP) or (number == signal.SIGINT and self.asked_to_quit):
+            self._code = _SIGNALLED + number
+            self._ending.set()
+            if isinstance(self._driver, Driver):
+                self._driver.outlet.give_up(_STALL_SECONDS)
+        with suppress(RuntimeError):  # the loop has ended, and with it what the signal asks for
+            self._home.call_soon_threadsafe(self._signalled, number)
+
     def _signalled(self, number: int) -> None:
-        """End as a closed terminal or a shutdown asks: downloads go on in the background."""
-        self.run_worker(
-            self.leave(hand_over=True, code=_SIGNALLED + number), group="leave", exit_on_error=False
-        )
+        """End as a closed terminal or a shutdown asks; ask as q does at the first interrupt; stop; go on."""
+        if self._exit:
+            return
+        if number == signal.SIGTSTP:
+            self.do("suspend", self.main.situation)
+        elif number == signal.SIGCONT:
+            self._continued()
+        elif number == signal.SIGINT and self.main.is_mounted and not self.asked_to_quit:
+            self.run_worker(self._guarded(leaving.quit_screen(self, _INTERRUPTED)), exit_on_error=False)
+        else:
+            self.end(_SIGNALLED + number)
+
+    def _continued(self) -> None:
+        """Draw everything again; where it was stopped without being asked, take the terminal again first."""
+        if not self.stopping and self._driver is not None:
+            self._driver.suspend_application_mode()
+            self._driver.resume_application_mode()
+        self.stopping = False
+        self.draw_all()
+
+    def _watch_ending(self) -> None:
+        """Once a signal has asked for the end: where it does not come, end the process without the loop."""
+        self._ending.wait()
+        if not self.over.wait(HANGUP_SECONDS):
+            if isinstance(self._driver, Driver):
+                self._driver.abandon()
+            self.bridge.end(hand_over=self.hand_over and not self.temporary)
+            os._exit(self._code)
 
     def _engine_failed(self, error: Exception) -> None:
         """Without an engine there is nothing to show: leave with its sentence."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FOLLOW_SECONDS = 0.5
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 7.0
+"""What an engine has to hand over and to let go; what it still holds then, the process's end frees."""
 
 
 class Bridge(Protocol):
@@ -38,6 +39,10 @@ class Bridge(Protocol):
 
     async def leave(self, *, hand_over: bool) -> None:
         """Let go of downloads, which stay wanted; handed over, a background runner goes on with them."""
+        ...
+
+    def end(self, *, hand_over: bool) -> None:
+        """The same, from any thread, whether the screen's loop still runs or not; once is enough."""
         ...
 
 
@@ -84,6 +89,8 @@ class EngineThread:
         self._engine: Engine | None = None
         self._stop: asyncio.Event | None = None
         self._hand_over = False
+        self._leaving = False
+        self._has_let_go = threading.Event()
         self._mailbox: Mailbox | None = None
         self._on_failure: Callable[[Exception], None] = lambda _: None
 
@@ -130,12 +137,17 @@ class EngineThread:
 
     async def leave(self, *, hand_over: bool) -> None:
         """Let go of downloads and end the thread; with `hand_over` a background runner goes on with them."""
-        if self._loop is None or self._stop is None:
-            return
-        self._hand_over = hand_over
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._stop.set)
-        await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
+        await asyncio.to_thread(self.end, hand_over=hand_over)
+
+    def end(self, *, hand_over: bool) -> None:
+        """Wait until the engine has let go, not until its last thread has its answer from the network."""
+        if not self._leaving:
+            self._leaving, self._hand_over = True, hand_over
+        if self._thread.is_alive():
+            if self._loop is not None and self._stop is not None:
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._stop.set)
+            self._has_let_go.wait(_STOP_SECONDS)
 
     async def _there(self) -> "tuple[Engine, asyncio.AbstractEventLoop]":
         if self._ready is not None:
@@ -151,21 +163,31 @@ class EngineThread:
             asyncio.run(self._main())
         except Exception as error:  # noqa: BLE001 - whatever it is, the screen has to say it
             self._tell_home(self._on_failure, error)
+        finally:
+            self._has_let_go.set()
 
     async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._leaving:  # before there was an event to set
+            return
+        engine = await asyncio.to_thread(self._make)
+        try:
+            await self._serve(engine, self._stop)
+        finally:
+            self._has_let_go.set()
+
+    async def _serve(self, engine: "Engine", stop: asyncio.Event) -> None:
         from rbee_tui.engine import runner  # noqa: PLC0415 - loaded here, behind the first picture
 
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        engine = await asyncio.to_thread(self._make)
         async with engine:
             self._engine = engine
             self._tell_home(self._set_ready)
             tasks = [
                 asyncio.create_task(self._follow(engine), name="follow"),
                 asyncio.create_task(engine.watch(), name="watch"),
-                asyncio.create_task(runner.adopt(engine, self._verb, stop=self._stop), name="adopt"),
+                asyncio.create_task(runner.adopt(engine, self._verb, stop=stop), name="adopt"),
             ]
-            stopped = asyncio.create_task(self._stop.wait(), name="stop")
+            stopped = asyncio.create_task(stop.wait(), name="stop")
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             if self._hand_over and engine.provisioner.active:
                 with suppress(
@@ -176,7 +198,7 @@ class EngineThread:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for task in done - {stopped}:
-                if not task.cancelled() and (error := task.exception()) and not self._stop.is_set():
+                if not task.cancelled() and (error := task.exception()) and not stop.is_set():
                     raise error
 
     async def _follow(self, engine: "Engine") -> None:

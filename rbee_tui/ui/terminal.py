@@ -1,12 +1,14 @@
 """What the terminal can do, told before anything heavy is imported; and the first sign of life on it."""
 
 import os
+import select
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _OPENING = b"rbee: opening the screen\r"
+_STALL_SECONDS = 0.5
 _ERASE = b"\r\x1b[K"
 _MANY_COLOURS = ("256", "direct", "truecolor", "kitty", "alacritty", "ghostty", "foot", "wezterm", "iterm")
 
@@ -39,7 +41,13 @@ def splash() -> None:
 def erase_splash() -> None:
     """Take that away again, where the terminal is still there."""
     with suppress(OSError):
-        os.write(2, _ERASE)
+        if takes_more():
+            os.write(2, _ERASE)
+
+
+def takes_more() -> bool:
+    """Whether the terminal takes what is written, or will at once: one that stalls would hold up the end."""
+    return bool(select.select([], [2], [], _STALL_SECONDS)[1])
 
 
 @contextmanager
@@ -56,6 +64,5 @@ def native_noise_in(log: Path) -> Generator[None]:
     try:
         yield
     finally:
-        sys.__stderr__.flush()
         sys.__stderr__ = before  # type: ignore[misc]
         os.dup2(screen, 2)

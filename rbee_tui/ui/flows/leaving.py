@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 
-async def quit_screen(app: "RbeeApp") -> None:
+async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
     """Ask what becomes of the downloads that this screen runs, unless that is settled, and leave."""
     mine = own_jobs(app.house)
     if not mine:
-        await app.leave(hand_over=False)
+        await app.leave(hand_over=False, code=code)
         return
     settled = await app.bridge.ask(lambda engine: settings.read(engine.root).on_quit)
-    answer = settled if settled != "ask" and not app.temporary else await app.question(_question(app, mine))
+    answer = settled if settled != "ask" and not app.temporary else await _asked(app, mine)
     if answer is None:
         return
     if answer in ("always background", "always pause"):
@@ -32,7 +32,15 @@ async def quit_screen(app: "RbeeApp") -> None:
     if answer != "background":
         app.narrate("pausing the downloads" if answer == "pause" else "cancelling the downloads", "busy")
         await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
-    await app.leave(hand_over=answer == "background")
+    await app.leave(hand_over=answer == "background", code=code)
+
+
+async def _asked(app: "RbeeApp", mine: list[JobProgress]) -> str | None:
+    app.asked_to_quit = True
+    try:
+        return await app.question(_question(app, mine))
+    finally:
+        app.asked_to_quit = False
 
 
 def _chosen(answer: str) -> OnQuit:
@@ -103,10 +111,13 @@ def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:
 async def suspend(app: "RbeeApp") -> None:
     """Hand downloads over, give the terminal back, stop; after `fg` go on with an engine of its own."""
     app.narrate("handing over before the shell takes the terminal", "busy")
-    await app.bridge.leave(hand_over=True)
+    await app.bridge.leave(hand_over=not app.temporary)
+    app.stopping = True
     with app.suspend():
-        # The group as a shell's job: a pipeline's other parts stop, too.
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # As the terminal itself does it: the whole job stops, and nothing where no shell could continue it.
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(0, signal.SIGTSTP)
+        app.take_signals(signal.SIGTSTP)
     app.begin()
     app.draw_all()
     app.narrate("back: downloads are in the hands of the background runner", "quiet")
