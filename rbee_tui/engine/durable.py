@@ -117,10 +117,16 @@ class Lock:
                 os.close(handle)
 
     def probe(self) -> bool:
-        """Whether the lock could be had now; takes it for a moment and gives it back."""
-        free = self.try_acquire()
-        self.release()
-        return free
+        """Whether nobody holds the lock in this object's mode.
+
+        It takes the other mode for a moment: two who look at an exclusive lock do not see each other.
+        """
+        with storage("open the lock", self.path):
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return _flock(handle, shared=not self.shared)
+        finally:
+            os.close(handle)
 
     def acquire(self, wait: float = 0.0) -> Self:
         """Take the lock, waiting up to `wait` seconds; raises BusyError that names the holder."""
