@@ -88,10 +88,18 @@ async def hand_over(house: "Engine", job_id: str, *, as_json: bool) -> None:
     """Leave a job to the background runner, which is started where there is none, and print the job."""
     from rbee_tui.engine import runner  # noqa: PLC0415 - only this verb starts one
 
-    progress = house.provisioner.get_progress(job_id)
-    if progress.state != "done":
+    provisioner = house.provisioner
+    if provisioner.get_progress(job_id).state != "done":
         holder = await asyncio.to_thread(runner.start_background, house.root)
-        output.note(f"pid {holder.pid} ({clean(holder.verb)}) goes on with it: rbee jobs shows how far it is")
+        await provisioner.leave()
+        taken = await provisioner.taken(job_id)
+        who = f"pid {holder.pid} ({clean(holder.verb)})"
+        if taken is None or taken.who.pid == holder.pid:
+            output.note(f"{who} goes on with it: rbee jobs shows how far it is")
+        else:
+            other = f"pid {taken.who.pid} ({clean(taken.verb)})"
+            output.note(f"{other} is at it already; {who} goes on with it should that end")
+    progress = provisioner.get_progress(job_id)
     if as_json:
         output.print_json(progress)
     else:

@@ -17,6 +17,7 @@ _UNSAFE = re.compile(
     r"[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\U000e0000-\U000e007f]"
 )
+_READABLE_BYTES = 1 << 20
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 
 
@@ -33,10 +34,16 @@ def print_json(value: Any) -> None:
     """Print a result as JSON; what a terminal would obey stands escaped, which JSON reads as the same."""
     import msgspec  # noqa: PLC0415 - a verb that prints text does not pay for it
 
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    if not text.isascii() or "\x7f" in text:
-        text = _UNSAFE.sub(_escaped, text)
-    sys.stdout.write(text + "\n")
+    raw = msgspec.json.encode(value)
+    # A megabyte goes to a program: to indent it and to write it as text would be a tenth of a long listing.
+    if len(raw) <= _READABLE_BYTES or sys.stdout.isatty():
+        raw = msgspec.json.format(raw, indent=2)
+    if raw.isascii() and b"\x7f" not in raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.write(b"\n")
+    else:
+        sys.stdout.write(_UNSAFE.sub(_escaped, raw.decode()) + "\n")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -39,11 +39,13 @@ async def follow(provisioner: "ModelProvisioner", job_id: str) -> JobProgress:
     _say_holder(first)
     run = asyncio.create_task(provisioner.run(job_id))
     view: View = Bars() if output.live() else Lines()
-    said = False
+    said = first.state == "done"
+    silent = False
     try:
         while not run.done():
             job = provisioner.get_progress(job_id)
             said = said or _say_kept(job)
+            silent = silent or _say_silent(job)
             view.show(job)
             await asyncio.wait([run], timeout=EVERY_SECONDS)
         last = provisioner.get_progress(job_id)
@@ -73,6 +75,17 @@ def _say_holder(job: JobProgress) -> None:
     if job.holder is not None and job.holder != os.getpid():
         who = f"pid {job.holder} ({clean(job.holder_verb)})"
         output.note(f"{who} is at it already (job {job.id}): following it")
+
+
+def _say_silent(job: JobProgress) -> bool:
+    """Say once that the process that is followed does not answer, and what can be done about it."""
+    if job.state != "not responding":
+        return False
+    output.note(
+        f"pid {job.holder} ({clean(job.holder_verb)}) does not answer\n"
+        f"  -> rbee jobs take {job.id} ends that process and takes the job over"
+    )
+    return True
 
 
 def _say_kept(job: JobProgress) -> bool:

@@ -172,9 +172,15 @@ def _default(repo: str, choices: list[Choice]) -> Choice:
 
 
 def _list(choices: list[Choice]) -> str:
-    shown = [f"{clean(c.file or c.name)} ({size(c.size_bytes)})" for c in choices[:_LISTED]]
+    shown = [f"{clean(c.file or c.name)}{_size(c)}" for c in choices[:_LISTED]]
     more = f" and {len(choices) - _LISTED} more" if len(choices) > _LISTED else ""
     return ", ".join(shown) + more
+
+
+def _size(choice: Choice) -> str:
+    """Nothing where a mirror did not tell all sizes."""
+    known = all(file.size_bytes is not None for file in choice.files)
+    return f" ({size(choice.size_bytes)})" if known else ""
 
 
 def _near(wanted: str, choices: list[Choice]) -> str:

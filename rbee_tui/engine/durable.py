@@ -117,11 +117,14 @@ class Lock:
                 os.close(handle)
 
     def probe(self) -> bool:
-        """Whether the lock could be had now; takes it for a moment, unsigned, and gives it back."""
+        """Whether nobody holds the lock in this object's mode.
+
+        It takes the other mode for a moment: two who look at an exclusive lock do not see each other.
+        """
         with storage("open the lock", self.path):
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            return _flock(handle, shared=self.shared)
+            return _flock(handle, shared=not self.shared)
         finally:
             os.close(handle)
 

@@ -50,9 +50,9 @@ def _is_loose(name: str) -> bool:
 
 
 def read_all(base: str, kind: type[ArtifactT]) -> list[Found[ArtifactT]]:
-    """What lies under every name, in no order; raises OSError when the catalog itself cannot be listed."""
+    """What lies under every name, sorted; raises OSError when the catalog itself cannot be listed."""
     found: list[Found[ArtifactT]] = []
-    for name in names_in(base):
+    for name in sorted(names_in(base)):
         try:
             found.append(read(base, name, kind))
         except FileNotFoundError:  # removed since its name was read: no entry
@@ -164,7 +164,7 @@ def settle(found: Iterable[Found[ArtifactT]]) -> dict[str, Found[ArtifactT]]:
             rest.append(each)
     for each in sorted(rest, key=lambda one: (one.says is None, one.name)):
         _place(each, settled)
-    return dict(sorted(settled.items()))
+    return {wanted: settled[wanted] for wanted in sorted(settled)}
 
 
 def _place(each: Found[ArtifactT], settled: dict[str, Found[ArtifactT]]) -> None:

@@ -45,6 +45,10 @@ _origin: ContextVar[str] = ContextVar("origin")
 T = TypeVar("T")
 
 
+class ElsewhereError(HubError):
+    """An answer leads to another origin than the configured one: it is not followed."""
+
+
 class RepoSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One result of a search."""
 
@@ -124,15 +128,20 @@ class Hub:
             return [f if _complete(f) else self._head(repository, f) for f in files]
 
     def _tree(self, api: "HfApi", repo: str, commit: str) -> list[RemoteFile]:
-        """What the tree tells; nothing where a mirror has none."""
+        """What the tree tells on this origin; what it leaves out can be asked file by file."""
+        found: list[RemoteFile] = []
         try:
-            entries = list(api.list_repo_tree(repo, recursive=True, revision=commit))
+            for entry in api.list_repo_tree(repo, recursive=True, revision=commit):
+                if hasattr(entry, "blob_id"):
+                    found.append(_sibling(entry, name="path"))  # noqa: PERF401 - what came before an error is kept
+        except ElsewhereError:
+            # A mirror's next page may point at what it mirrors, which was not asked for.
+            logging.getLogger(__name__).debug("the tree goes on elsewhere")
         except (RateLimitedError, NetworkError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the file itself can still be asked
             logging.getLogger(__name__).debug("no tree: %s", type(error).__name__)
-            return []
-        return [_sibling(entry, name="path") for entry in entries if hasattr(entry, "blob_id")]
+        return found
 
     def _head(self, repository: Repository, file: RemoteFile) -> RemoteFile:
         from huggingface_hub.utils import get_session  # noqa: PLC0415 - as above
@@ -265,7 +274,7 @@ def _guard(request: "httpx2.Request") -> None:
         raise OfflineModeIsEnabled
     allowed, asked = _origin.get(""), origin(str(request.url))
     if asked != allowed:
-        raise HubError(
+        raise ElsewhereError(
             f"{clean(allowed)} leads to {clean(asked)}, which was not asked for",
             hint=f"if that is right, set HF_ENDPOINT to {clean(asked)}",
         )

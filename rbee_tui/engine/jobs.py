@@ -189,8 +189,13 @@ def active_files(files: Iterable[ActiveFile]) -> list[ActiveFile]:
     return list(files)[:_ACTIVE_FILES]
 
 
-def state_of(record: Record, run: Run | None, *, held: bool, here: Machine, now: float) -> State:
-    """What a job does; `held`: the process that `run` names is alive; `now` in epoch seconds."""
+def state_of(
+    record: Record, run: Run | None, *, held: bool, here: Machine, now: float, taken: bool = False
+) -> State:
+    """What a job does; `now` in epoch seconds.
+
+    `held`: the process that `run` names is alive; `taken`: somebody is there who will take the job up.
+    """
     if record.outcome is not None:
         return record.outcome.state
     if run is not None and held:
@@ -198,7 +203,7 @@ def state_of(record: Record, run: Run | None, *, held: bool, here: Machine, now:
             return "not responding"
         return "pausing" if record.wanted != "running" else run.state
     if record.wanted == "running":
-        return "foreign" if foreign(record.machine, here) else "interrupted"
+        return "foreign" if foreign(record.machine, here) else "queued" if taken else "interrupted"
     return record.wanted
 
 

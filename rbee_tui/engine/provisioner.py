@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -325,8 +326,14 @@ class ModelProvisioner:
     async def resume(self, job_id: str) -> Run | None:
         """Want a job again; returns the note of the runner that took it up, None when nobody did."""
         record = self._change(job_id, _wanted_again)
-        for _ in range(int(_TAKEN_SECONDS / _FOLLOW_SECONDS) if self.adopters() else 1):
-            if (holder := self.store.holder(record.id)) is not None:
+        return await self.taken(record.id, _TAKEN_SECONDS if self.store.adopters() else 0.0)
+
+    async def taken(self, job_id: str, seconds: float = _TAKEN_SECONDS) -> Run | None:
+        """The note of the process that runs a job, waiting for one to take it up; None when nobody did."""
+        until = time.monotonic() + seconds
+        while self.store.get(job_id).outcome is None:
+            holder = self.store.holder(job_id)
+            if holder is not None or time.monotonic() >= until:
                 return holder
             await asyncio.sleep(_FOLLOW_SECONDS)
         return None
@@ -368,10 +375,6 @@ class ModelProvisioner:
             if await asyncio.to_thread(wait_gone, holder.who, _ANSWER_SECONDS):
                 return
         raise BusyError(f"pid {holder.who.pid} could not be ended")
-
-    def adopters(self) -> bool:
-        """Whether a screen or a background runner is there that takes jobs up by itself."""
-        return not Lock(self.root.locks / "adopters.lock", self.verb).probe()
 
     async def _want(self, job_id: str, decide: Callable[[Record], Record]) -> Record:
         record = self._change(job_id, lambda r: r if r.outcome else decide(r))

@@ -16,6 +16,7 @@ from rbee_tui.engine.jobs import (
     JobProgress,
     Record,
     Run,
+    adoptable,
     decode_run,
     encode_run,
     progress_of,
@@ -136,8 +137,15 @@ class JobStore:
         """How far a job is, whoever runs it."""
         run = self.read_run(record.id)
         held = self.holder(record.id) is not None
-        state = state_of(record, run, held=held, here=this_machine(), now=time.time())
-        return progress_of(record, run, state)
+        here = this_machine()
+        taken = not held and adoptable(record, here) and self.adopters()
+        state = state_of(record, run, held=held, here=here, now=time.time(), taken=taken)
+        found = progress_of(record, run, state)
+        return found if held else msgspec.structs.replace(found, holder=None, holder_verb="")
+
+    def adopters(self) -> bool:
+        """Whether a screen or a background runner is there that takes jobs up by itself."""
+        return not Lock(self.root.locks / "adopters.lock", "look", shared=True).probe()
 
     def stamp(self, job_id: str) -> tuple[int, int]:
         """Changes whenever the record is replaced: its inode and time of change in ns; zeros when gone."""

@@ -13,12 +13,12 @@ from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import BusyError, RbeeError
 from rbee_tui.engine.jobs import adoptable
 from rbee_tui.engine.paths import Root
-from rbee_tui.engine.process import this_machine
+from rbee_tui.engine.process import identify, this_machine
 
 _LOOK_SECONDS = 0.5
-_START_SECONDS = 5.0
-_PROBE_SECONDS = 1.0
-"""What those who only look whether the lock is held may hold it, all together."""
+_START_SECONDS = 15.0
+_ADOPTERS_SECONDS = 2.0
+_PROBED_SECONDS = 0.5
 VERB = "background runner"
 
 
@@ -36,8 +36,10 @@ async def run(
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Take up wanted jobs until `stop`, or until there is none; raises BusyError when one runs already."""
-    with _alone(engine.root):
-        await adopt(engine, VERB, stop=stop, say=say, ready=ready, ends=lambda: until_idle and _idle(engine))
+    adopting = _adopting(engine.root, VERB)
+    with _alone(engine.root) as alone, adopting.acquire(_ADOPTERS_SECONDS):
+        ready()
+        await _take_up(engine, stop, say, lambda: until_idle and _left(engine, adopting, alone))
 
 
 async def adopt(
@@ -47,35 +49,52 @@ async def adopt(
     stop: asyncio.Event,
     say: Callable[[str], None] = lambda _: None,
     ready: Callable[[], None] = lambda: None,
-    ends: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Take up wanted jobs that nobody runs until `stop`, or until `ends()`; for screens and runners."""
-    with Lock(engine.root.locks / "adopters.lock", verb, shared=True).acquire(2.0):
+    """Take up wanted jobs that nobody runs until `stop`, as a screen does, beside a runner or without one."""
+    with _adopting(engine.root, verb).acquire(_ADOPTERS_SECONDS):
         ready()
-        while not stop.is_set():
-            for job_id in engine.provisioner.adopt():
-                say(f"taking up job {job_id}")
-            if ends():
-                return
-            await _rest(stop)
+        await _take_up(engine, stop, say, lambda: False)
+
+
+def _adopting(root: Root, verb: str) -> Lock:
+    """The lock that everybody shares who takes up jobs by itself."""
+    return Lock(root.locks / "adopters.lock", verb, shared=True)
+
+
+async def _take_up(
+    engine: Engine, stop: asyncio.Event, say: Callable[[str], None], ends: Callable[[], bool]
+) -> None:
+    while not stop.is_set():
+        for job_id in engine.provisioner.adopt():
+            say(f"taking up job {job_id}")
+        if ends():
+            return
+        await _rest(stop)
 
 
 def _alone(root: Root) -> Lock:
-    lock = runner_lock(root)
+    """The runner's lock; whoever only looks whether it is free holds it for a moment, too."""
     try:
-        return lock.acquire(_PROBE_SECONDS)
+        return runner_lock(root).acquire(_PROBED_SECONDS)
     except BusyError as error:
-        hint = "one background runner is enough: it takes up every job"
-        raise BusyError(str(error), hint=hint) from None
+        raise BusyError(str(error), hint="one background runner is enough: it takes up every job") from None
 
 
-def _idle(engine: Engine) -> bool:
-    """Whether nothing is wanted; asked under the lock, so that a job written just now is not left alone."""
+def _left(engine: Engine, *locks: Lock) -> bool:
+    """Give the locks back if nothing is wanted.
+
+    Asked and done under the records' lock: whoever writes a job before sees a runner that takes it up, and
+    whoever writes one after sees that there is none.
+    """
     if engine.provisioner.active:
         return False
     with engine.provisioner.store.records_lock(VERB):
         here = this_machine()
-        return not any(adoptable(record, here) for record in engine.provisioner.store.list())
+        if any(adoptable(record, here) for record in engine.provisioner.store.list()):
+            return False
+        for lock in locks:
+            lock.release()
+        return True
 
 
 async def _rest(stop: asyncio.Event) -> None:
@@ -106,7 +125,9 @@ def start_background(root: Root) -> Holder:
             os.close(handle)
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
-        if not lock.probe() and (holder := lock.holder()) is not None:
+        holder = lock.holder()
+        # One that has the lock and has not signed yet: the file still names who had it before.
+        if holder is not None and not lock.probe() and identify(holder.pid) is not None:
             return holder
         time.sleep(0.05)
     raise RbeeError("the background runner did not start", hint=f"its log is {log}")

@@ -130,9 +130,9 @@ class RbeeApp(App[list[str]]):
         """Textual's filters, and the gate after them."""
         return [*super().get_line_filters(), self._gate]
 
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The palette of styles/, for every sheet."""
-        return self._palette
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's variables, and over them the palette of styles/, for every sheet."""
+        return {**super().get_css_variables(), **self._palette}
 
     # Beginning and ending
 

@@ -66,7 +66,7 @@ def _files(entry: Entry[Model]) -> Lines:
     model = entry.artifact
     if model is None or not model.files:
         return []
-    lines: Lines = [("", ""), (f"{len(model.files)} files", "strong")]
+    lines: Lines = [("", ""), (f"{len(model.files)} file{'s' if len(model.files) > 1 else ''}", "strong")]
     for file in model.files:
         proof = file.sha256 or file.blob_id or "no hash"
         lines.append(

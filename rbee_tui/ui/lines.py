@@ -123,6 +123,11 @@ MODEL_COLUMNS = (
     Column("STATUS", 14),
     Column("NAME", 16, weight=1),
 )
+NARROW_MODEL_COLUMNS = (
+    Column("SIZE", 9, right=True),
+    Column("STATUS", 14, cell=3),
+    Column("NAME", 16, weight=1, cell=4),
+)
 
 
 def model_lines(house: House) -> list[ModelLine]:
@@ -261,6 +266,13 @@ NARROW_DOWNLOAD_COLUMNS = (
     Column("SIZE", 14, right=True),
     Column("NAME", 14, weight=1, cell=6),
 )
+SINGLE_DOWNLOAD_COLUMNS = (
+    Column("DONE", 6, right=True),
+    Column("RATE", 10, right=True),
+    Column("LEFT", 7, right=True),
+    Column("", 2),
+    Column("NAME", 12, weight=1, cell=6),
+)
 _MOST_FILES = 40
 
 
@@ -280,19 +292,10 @@ def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
         return _file_cells(line, glyphs)
     assert isinstance(line, JobLine)  # noqa: S101 - for the type checker: the pane has no other lines
     job = line.job
-    if job.state == "running":
-        share, style = f"{percent(job.downloaded, job.total)} %", ""
-        rate, left = _rate(job.rate), duration(job.seconds_left) if job.seconds_left is not None else ""
-        waits = _waits(job)
-    else:
-        share, rate, left, style, waits = f"{percent(job.downloaded, job.total)} %", "", "", "", ""
     name = clean(job.model_id)
-    word, word_style = _job_word(job, glyphs)
     return (
-        Cell(share, style),
-        Cell(rate, "accent"),
-        Cell(left),
-        Cell(waits or word, "busy" if waits else word_style),
+        Cell(f"{percent(job.downloaded, job.total)} %"),
+        *_job_progress(job, glyphs),
         Cell(_amount(job.downloaded, job.total, done=job.state == "done")),
         Cell(size(job.kept) if job.kept and job.state != "done" else "", "quiet"),
         Cell(name if not job.error else f"{name}: {clean(job.error)}"),
@@ -302,7 +305,6 @@ def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
 def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
     file = line.file
     moving = file.state == "fetching" and line.job.state == "running"
-    left = duration((file.total - file.downloaded) / file.rate) if moving and file.rate > 0 else ""
     word = clean(file.waiting_for) or {
         "fetching": "",
         "queued": "queued",
@@ -310,13 +312,32 @@ def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
     }.get(file.state, file.state)
     return (
         Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
-        Cell(_rate(file.rate) if moving else "", "quiet"),
-        Cell(left, "quiet"),
-        Cell(word, "ok" if file.state == "done" else "quiet"),
+        *_rate_and_left(file, moving, word),
         Cell(_amount(file.downloaded, file.total, done=file.state == "done"), "quiet"),
         Cell(size(file.kept) if file.kept and file.state != "done" else "", "quiet"),
         Cell(f"{glyphs.branch} {clean(file.path)}", "quiet"),
     )
+
+
+def _job_progress(job: JobProgress, glyphs: Glyphs) -> tuple[Cell, ...]:
+    """Rate, time left and room for a bar; or in the place of all three what is the matter."""
+    waits = _waits(job)
+    if job.state == "running" and not waits:
+        left = duration(job.seconds_left) if job.seconds_left is not None else ""
+        return Cell(_rate(job.rate), "accent"), Cell(left), Cell("")
+    word, style = (waits, "busy") if waits else _job_word(job, glyphs)
+    return _in_place_of_three(word, style)
+
+
+def _rate_and_left(file: FileProgress, moving: bool, word: str) -> tuple[Cell, ...]:  # noqa: FBT001 - one caller
+    if word or not moving:
+        return _in_place_of_three(word, "ok" if file.state == "done" else "quiet")
+    left = duration((file.total - file.downloaded) / file.rate) if file.rate > 0 else ""
+    return Cell(_rate(file.rate), "quiet"), Cell(left, "quiet"), Cell("")
+
+
+def _in_place_of_three(word: str, style: str) -> tuple[Cell, ...]:
+    return Cell(f"  {word}", style, span=3), Cell(""), Cell("")
 
 
 def share_of(line: Line) -> float | None:
@@ -359,8 +380,8 @@ def percent(part: int, whole: int) -> int:
     return 100 * part // whole if whole else 100
 
 
-def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """A bar of so many cells, drawn in half cells."""
+def bar(share: float, width: int, glyphs: Glyphs) -> tuple[str, str]:
+    """A bar of so many cells, drawn in half cells: what is full of it, and the rest."""
     halves = max(0, min(2 * width, int(2 * width * share)))
     full = glyphs.bar * (halves // 2) + (glyphs.bar_end if halves % 2 else "")
-    return full + glyphs.bar_rest * (width - len(full))
+    return full, glyphs.bar_rest * (width - len(full))

@@ -100,3 +100,26 @@ class TestJson:
         assert json.loads(text) == value
         assert not set(text) & set("\x1b\x7f\x9b\u202e\u200b\U000e0041")
         assert "ü" in text
+
+    def test_a_short_result_is_indented(self, capsys: pytest.CaptureFixture[str]):
+        """Somebody may read it."""
+        output.print_json([{"id": "a"}])
+        assert capsys.readouterr().out == '[\n  {\n    "id": "a"\n  }\n]\n'
+
+    def test_a_long_listing_is_one_line(self, capsys: pytest.CaptureFixture[str]):
+        """A program reads it, and nobody waits for spaces; what went before it stays before it."""
+        value = [{"id": f"model-{number}", "size_bytes": number} for number in range(40_000)]
+        output.result("first")
+        output.print_json(value)
+        first, text = capsys.readouterr().out.removesuffix("\n").split("\n")
+        assert first == "first"
+        assert json.loads(text) == value
+
+    def test_a_long_listing_is_indented_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch):
+        """There somebody reads it all the same."""
+        raw = io.BytesIO()
+        screen = io.TextIOWrapper(raw, encoding="utf-8")
+        monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stdout", screen)
+        output.print_json(["x" * (1 << 20)])
+        assert raw.getvalue().startswith(b'[\n  "x')

@@ -1,5 +1,6 @@
 """How a download is shown: lines for pipes, bars for terminals."""
 
+import asyncio
 import io
 
 import pytest
@@ -116,3 +117,48 @@ class TestSummary:
         """A second pull of the same file says so."""
         done = job(file("a", 1000, "done"), state="done")
         assert "here already" in progress.summary(done, done, 0.1)
+
+
+class Scripted:
+    """A provisioner whose one job goes through these states, one at each look."""
+
+    def __init__(self, *states: JobProgress) -> None:
+        self.states = list(states)
+        self.last = asyncio.Event()
+
+    def get_progress(self, job_id: str) -> JobProgress:
+        """The next state; the last one stays."""
+        found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if len(self.states) == 1:
+            self.last.set()
+        return found
+
+    async def run(self, job_id: str) -> JobProgress:
+        """Until the last state was seen."""
+        await self.last.wait()
+        return self.states[0]
+
+
+@pytest.mark.anyio
+class TestFollow:
+    """What is said while a job goes on, whoever runs it."""
+
+    async def test_a_holder_that_does_not_answer_is_said_once(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ):
+        """With what can be done about it: following it alone would wait for ever."""
+        monkeypatch.setattr(progress, "EVERY_SECONDS", 0.001)
+        silent = job(file("a", 400), state="not responding", holder=42, holder_verb="rbee pull")
+        ended = job(file("a", 1000, "done"), state="done")
+        await progress.follow(Scripted(silent, silent, silent, silent, ended), "0123abcd")
+        said = capsys.readouterr().err
+        assert said.count("pid 42 (rbee pull) does not answer") == 1
+        assert "rbee jobs take 0123abcd" in said
+
+    async def test_a_job_that_is_done_goes_on_nowhere(self, capsys: pytest.CaptureFixture[str]):
+        """What its last run had kept is no news."""
+        done = job(file("a", 1000, "done"), state="done", kept=400)
+        await progress.follow(Scripted(done), "0123abcd")
+        said = capsys.readouterr().err
+        assert "going on" not in said
+        assert "were here already" in said

@@ -25,7 +25,10 @@ SECONDS = 20.0
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
 # The child has to make the pty its controlling terminal before it becomes the program.
-_EXEC = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+_EXEC = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 def surroundings(home: Path, endpoint: str = "http://127.0.0.1:9", **more: str) -> dict[str, str]:

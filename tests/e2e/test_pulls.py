@@ -156,6 +156,21 @@ class TestSteering:
         wait_for(lambda: job(rbee)["state"] == "done", 40)
         assert rbee.json("models", "list")[0]["health"] == "ok"
 
+    def test_detached_while_another_pulls(self, rbee: Rbee, hub: DemoHub):
+        """Who is really at it is said, and who goes on should that end."""
+        hub.rate = 6 << 20
+        pull = rbee.start("pull", "acme/big")
+        moving(rbee)
+        detached = rbee.start("pull", "--detach", "acme/big", "--json")
+        out, said = detached.communicate(timeout=30)
+        assert f"pid {pull.pid} (rbee pull) is at it already" in said
+        assert "(background runner) goes on with it should that end" in said
+        assert json.loads(out)["holder"] == pull.pid
+        pull.kill()
+        pull.communicate()
+        hub.rate = None
+        wait_for(lambda: job(rbee)["state"] == "done", 40)
+
 
 class TestRefusals:
     """One clear sentence each, and its own exit code."""

@@ -79,12 +79,6 @@ async def test_several_may_adopt_at_once(make):
         await asyncio.gather(first, second)
 
 
-async def test_it_ends_when_it_is_told_to(make):
-    """A background runner is, once nothing is wanted any more."""
-    async with make() as engine:
-        await runner.adopt(engine, "a runner", stop=asyncio.Event(), ends=lambda: True)
-
-
 async def test_what_is_promised_is_what_will_still_come(make, hub: DemoHub):
     """All of it at first, less while it comes, nothing of what is paused or done."""
     hub.rate = SLOW

@@ -57,6 +57,12 @@ class TestPick:
 
     REPO = ("m-Q4_K_M.gguf", "m-Q8_0.gguf")
 
+    def test_sizes_are_told_where_they_are_known(self):
+        """A mirror may not tell them: nothing is better than `0 B`."""
+        unsized = RemoteFile(path="m-Q2_K.gguf")
+        with pytest.raises(UsageError, match=r"m-Q2_K\.gguf, m-Q8_0\.gguf \(10 B\)"):
+            pick("acme/m", [unsized, *files("m-Q8_0.gguf")], None)
+
     @pytest.mark.parametrize("wanted", ["m-Q8_0.gguf", "q8_0", "Q8_0", "m-Q8_0", "M-q8_0.GGUF"])
     def test_by_path_name_or_quantisation(self, wanted: str):
         """In any case."""

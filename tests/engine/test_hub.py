@@ -258,6 +258,20 @@ class TestRepository:
         else:
             assert [file.path for file in ours.repository("acme/tiny").files] == ["a.gguf"]
 
+    def test_a_tree_that_goes_on_elsewhere(self, mirror: Mirror):
+        """A mirror's next page may point at what it mirrors: nobody is asked there, and the rest by name."""
+        mirror.has(siblings=[{"rfilename": "a.gguf"}, {"rfilename": "b.gguf"}])
+        with DemoHub([]) as upstream:
+            page = [{"type": "file", "oid": BLOB, "size": 3, "path": "a.gguf"}]
+            link = {"Link": f'<{upstream.url}/api/models/acme/tiny/tree/{COMMIT}?cursor=x>; rel="next"'}
+            mirror.pages[f"/api/models/acme/tiny/tree/{COMMIT}"] = (200, link, page)
+            mirror.has_file("b.gguf", Content_Length="5", ETag=f'"{SHA}"')
+            ours = Hub(mirror.url, token="hf_secret")
+            found = ours.repository("acme/tiny")
+            assert [file.size_bytes for file in found.files] == [3, None]
+            assert [file.size_bytes for file in ours.complete(found, found.files)] == [3, 5]
+            assert upstream.requests == []
+
     def test_hashes_that_are_none_are_not_believed(self, mirror: Mirror):
         """Nor sizes."""
         large = {"sha256": "x" * 64, "size": 4, "pointerSize": 1}

@@ -79,6 +79,16 @@ class TestState:
         """The outcome wins, then a living runner, then what is wanted."""
         assert state_of(a_record(**changes), a_run(), held=held, here=HERE, now=now) == state
 
+    def test_a_job_that_somebody_will_take_up_is_queued(self):
+        """A screen or a background runner takes up what is wanted here, and nothing else."""
+
+        def word(**changes):
+            return state_of(a_record(**changes), None, held=False, here=HERE, now=1.0, taken=True)
+
+        assert word() == "queued"
+        assert word(wanted="paused") == "paused"
+        assert word(machine=Machine("other", "boot", "pid:[1]")) == "foreign"
+
     def test_a_reboot_does_not_make_a_job_foreign(self):
         """The same machine after a reboot takes its own jobs up; another container does not."""
         assert not foreign(Machine("machine", "earlier boot", "pid:[9]"), HERE)

@@ -4,11 +4,12 @@
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from rbee_tui.engine.choices import Choice, RemoteFile
+from rbee_tui.engine.choices import RemoteFile
 from rbee_tui.engine.errors import NetworkError, WorkerError
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
@@ -50,16 +51,26 @@ def album(request: pytest.FixtureRequest, tmp_path: Path) -> Album:
 async def drawn(app: RbeeApp, size: tuple[int, int], *keys: str, words: str = "") -> str:
     """What the screen shows after these keys, as SVG; `words` are typed last."""
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.05)
-        for key in keys:
+        svg = await still(app, pilot.pause)
+        for key in [*keys, *(WORDS.get(letter, letter) for letter in words)]:
             await pilot.press(key)
-            await pilot.pause(0.05)
+            svg = await still(app, pilot.pause) if key in keys else svg
         if words:
-            await pilot.press(*(WORDS.get(letter, letter) for letter in words))
             await pilot.pause(0.4)
-        svg = app.export_screenshot(title="rbee", simplify=True)
-        await pilot.pause()
+            svg = await still(app, pilot.pause)
     return normal(svg)
+
+
+async def still(app: RbeeApp, pause: Callable[[float], Awaitable[None]]) -> str:
+    """The screen as SVG, once it does not change any more."""
+    before = ""
+    for _ in range(100):
+        await pause(0.08)
+        svg = app.export_screenshot(title="rbee", simplify=True)
+        if svg == before:
+            return svg
+        before = svg
+    pytest.fail("the screen does not come to rest")
 
 
 WORDS = {" ": "space", "/": "slash", "-": "minus", ".": "full_stop"}
@@ -212,8 +223,8 @@ class TestWorkers:
     async def test_the_start_that_is_refused(self, album: Album) -> None:
         """The figures that do not fit."""
         found = scenes.outlook(
-            refusal="mistral-7b-instruct-v0.3-q5_k_m needs 9.1 GiB at a context of 512 (weights 8.9 GiB, cache "
-            "0.1 GiB), and 4.0 GiB are available",
+            refusal="mistral-7b-instruct-v0.3-q5_k_m needs 9.1 GiB at a context of 512 "
+            "(weights 8.9 GiB, cache 0.1 GiB), and 4.0 GiB are available",
             hint="stop another worker, or take a smaller quantisation",
         )
         app = scenes.screen(scenes.busy(), [found])

@@ -76,7 +76,7 @@ def _choices_screen(app: "RbeeApp", repository: "Repository", choices: list[Choi
         _COLUMNS,
         [_line(choice, here, app.glyphs.ok) for choice in choices],
         app.glyphs,
-        empty=["This repository has no files that could be downloaded."],
+        empty=[[("This repository has no files that could be downloaded.", "")]],
         about=2,
         enter="Download",
     )
@@ -143,4 +143,7 @@ def _question(plan: Plan, free: int, promised: int, place: str) -> Question:
     ]
     if plan.model.license:
         lines.insert(4, (f"terms  {clean(plan.model.license)}", ""))
-    return Question("Download", lines, [Answer("d", "Enter", "Download", "download")])
+    if left < 0:
+        lines += [("", ""), ("Ctrl-D on a model deletes it, and says what becomes free.", "quiet")]
+    answers = [Answer("d", "Enter", "Download", "download")] if left >= 0 else []
+    return Question("Download", lines, answers)

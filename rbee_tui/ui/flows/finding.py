@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 _COLUMNS = (Column("KEY", 8), Column("COMMAND", 12), Column("WHAT IT DOES", 20, weight=1))
-_KEY_WIDTH = 14
+_KEY_WIDTH = 16
 
 
 async def help_screen(app: "RbeeApp") -> None:
@@ -42,7 +42,7 @@ async def palette(app: "RbeeApp", situation: Situation) -> None:
             [_line(action, situation) for action in here],
             app.glyphs,
             search="words of a command",
-            empty=["No command has these words."],
+            empty=[[("No command has these words.", "")]],
             enter="Do it",
         )
     )

@@ -64,21 +64,20 @@ def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
         (f"{clean(job.model_id)}: {size(job.downloaded)} of {size(job.total)}", "strong") for job in jobs[:5]
     ] + ([(f"and {count - 5} more", "strong")] if count > 5 else [])  # noqa: PLR2004 - as many as one reads
     lines += [("", ""), *_workers(app.house)]
-    keep = Answer("p", "p", "pause, all that came is kept", "pause")
-    drop = Answer("c", "c", "cancel, all that came is thrown away", "cancel")
+    keep = Answer("p", "p", "Pause: all that came is kept", "pause")
+    drop = Answer("c", "c", "Cancel: all that came is thrown away", "cancel")
     if app.temporary:
         lines += [("This demo's files go away with it.", "quiet")]
         return Question("Leave while downloads run", lines, [Answer("c", "Enter", "Leave", "cancel")])
-    lines += [("B or P answers so from now on.", "quiet")]
     return Question(
-        f"Leave while {count} download{'s' if count > 1 else ''} run",
+        f"Leave while {count} download{'s run' if count > 1 else ' runs'}",
         lines,
         [
-            Answer("b", "Enter", "go on in the background", "background"),
+            Answer("b", "Enter", "Go on in the background", "background"),
             keep,
             drop,
-            Answer("B", "B", "background, always", "always background"),
-            Answer("P", "P", "pause, always", "always pause"),
+            Answer("B", "B", "Background, from now on without asking", "always background"),
+            Answer("P", "P", "Pause, from now on without asking", "always pause"),
         ],
     )
 

@@ -18,6 +18,8 @@ from rbee_tui.ui.lines import (
     DOWNLOAD_COLUMNS,
     MODEL_COLUMNS,
     NARROW_DOWNLOAD_COLUMNS,
+    NARROW_MODEL_COLUMNS,
+    SINGLE_DOWNLOAD_COLUMNS,
     WORKER_COLUMNS,
     Column,
     Line,
@@ -32,13 +34,14 @@ from rbee_tui.ui.lines import (
 )
 from rbee_tui.ui.sorting import Order
 from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
+from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
 from rbee_tui.ui.widgets.list_pane import Keyed, ListPane
 
 if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 PANES: tuple[str, ...] = ("models", "workers", "downloads")
-_WIDE_DOWNLOADS = 100
+_WIDE_DOWNLOADS, _NARROW_DOWNLOADS = 100, 70
 _BARS = 3
 """Rows that are no pane: hardware, narration, keys."""
 
@@ -78,7 +81,7 @@ class MainScreen(Screen[None]):
         yield HardwareLine(glyphs, self._host, id="hardware")
         with Grid(id="panes"):
             yield ListPane[ModelLine](
-                lambda _: MODEL_COLUMNS, lambda line: model_cells(line, glyphs), glyphs, id="models"
+                _model_columns, lambda line: model_cells(line, glyphs), glyphs, id="models"
             )
             yield ListPane[Line](
                 lambda _: WORKER_COLUMNS, lambda line: worker_cells(line, glyphs), glyphs, id="workers"
@@ -90,6 +93,7 @@ class MainScreen(Screen[None]):
                 share=share_of,
                 id="downloads",
             )
+        yield TooSmall(id="too-small")
         yield Input(placeholder="words; Enter keeps them, Esc clears", id="filter")
         yield Narration(glyphs, id="narration")
         yield KeyLine(id="keys")
@@ -142,13 +146,13 @@ class MainScreen(Screen[None]):
             if entry.artifact and not _absent(entry.health)
         )
         figures = f"{len(lines):,} {self.rbee.glyphs.dash} {size(held)}" if lines else ""
-        empty = _no_models(self.rbee.temporary) if "models" in house.known else ["reading the catalog"]
+        empty = _no_models(self.rbee.temporary) if "models" in house.known else _READING
         self._put("models", self._order.sorted(lines), "1 Models", self._order.told(figures), empty)
 
     def _show_workers(self) -> None:
         house = self._house
         figures = f"{len(house.running)} running, {len(house.workers)} installed"
-        empty = _NO_WORKERS if "workers" in house.known else ["reading the catalog"]
+        empty = _NO_WORKERS if "workers" in house.known else _READING
         shown = figures if house.running or house.workers else ""
         self._put("workers", worker_lines(house), "2 Workers", shown, empty)
 
@@ -160,7 +164,7 @@ class MainScreen(Screen[None]):
         parts = [
             f"{len(moving)} of {unfinished} active" if unfinished else f"{len(jobs)} ended" if jobs else ""
         ]
-        if moving:
+        if total_rate(moving) > 0:
             parts.append(f"{size(int(total_rate(moving)))}/s")
         self._put(
             "downloads",
@@ -170,13 +174,15 @@ class MainScreen(Screen[None]):
             _NO_DOWNLOADS,
         )
 
-    def _put(self, name: str, lines: Sequence[Keyed], title: str, figures: str, empty: Sequence[str]) -> None:
+    def _put(
+        self, name: str, lines: Sequence[Keyed], title: str, figures: str, empty: Sequence[Drawn]
+    ) -> None:
         words = self._filters[name].casefold().split()
         if words:
             every = len(lines)
             lines = [line for line in lines if all(word in _text_of(line) for word in words)]
             figures = f"{len(lines):,} of {every:,} match {' '.join(words)!r}"
-            empty = ["nothing matches; Esc clears the filter"]
+            empty = _NO_MATCH
         self.pane(name).show(lines, title, figures, empty)
 
     # Room
@@ -287,8 +293,27 @@ class MainScreen(Screen[None]):
     _filtered = "models"
 
 
+class TooSmall(DrawnLines):
+    """Stands in the place of everything where there is no room for it."""
+
+    def compose_lines(self, width: int, height: int) -> list[Drawn]:
+        """What is needed, and what there is."""
+        columns, rows = self.screen.size
+        said = [
+            f"rbee needs {layout.TINY_COLUMNS}x{layout.TINY_ROWS} at least",
+            f"this is {columns}x{rows}; q quits",
+        ]
+        return [[(fit(said[y] if y < len(said) else "", width, "~"), "")] for y in range(height)]
+
+
+def _model_columns(width: int) -> Sequence[Column]:
+    return MODEL_COLUMNS if width >= layout.SINGLE_COLUMNS else NARROW_MODEL_COLUMNS
+
+
 def _download_columns(width: int) -> Sequence[Column]:
-    return DOWNLOAD_COLUMNS if width >= _WIDE_DOWNLOADS else NARROW_DOWNLOAD_COLUMNS
+    if width >= _WIDE_DOWNLOADS:
+        return DOWNLOAD_COLUMNS
+    return NARROW_DOWNLOAD_COLUMNS if width >= _NARROW_DOWNLOADS else SINGLE_DOWNLOAD_COLUMNS
 
 
 def _text_of(line: Any) -> str:
@@ -308,20 +333,29 @@ def _absent(health: str) -> bool:
     return health in ("missing", "broken")
 
 
-def _no_models(temporary: bool) -> list[str]:  # noqa: FBT001 - one caller
+def _key(key: str, text: str) -> Drawn:
+    return [(key, "key"), (f"  {text}", "")]
+
+
+def _no_models(temporary: bool) -> list[Drawn]:  # noqa: FBT001 - one caller
     what = "this demo's small Hub" if temporary else "the Hugging Face Hub"
     return [
-        "No models yet.",
-        "",
-        f"a  add one: it searches {what}",
-        "s  then starts a worker on it",
-        "t  and tries it out",
+        [("No models yet.", "")],
+        [],
+        _key("a", f"adds one: it searches {what}"),
+        _key("s", "then starts a worker on it"),
+        _key("t", "and tries it out"),
     ]
 
 
-_NO_WORKERS = [
-    "No workers yet.",
-    "i  (here) installs one; s on a model installs",
-    "   the one that fits, and starts it",
+_READING: list[Drawn] = [[("reading the catalog", "quiet")]]
+_NO_MATCH: list[Drawn] = [[("Nothing matches.", "")], _key("Esc", "clears the filter")]
+_NO_WORKERS: list[Drawn] = [
+    [("No workers yet.", "")],
+    _key("i", "installs one, here in this pane"),
+    _key("s", "on a model installs the one that fits"),
 ]
-_NO_DOWNLOADS = ["No downloads.", "a  adds a model; its files are shown here", "   as they come"]
+_NO_DOWNLOADS: list[Drawn] = [
+    [("No downloads.", "")],
+    _key("a", "adds a model: its files are shown here as they come"),
+]

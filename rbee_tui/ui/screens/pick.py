@@ -11,6 +11,7 @@ from textual.widgets import Input
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.base import Keys, Sheet
+from rbee_tui.ui.widgets.drawn import Drawn
 from rbee_tui.ui.widgets.list_pane import ListPane
 from rbee_tui.ui.widgets.text_view import TextView
 
@@ -44,7 +45,7 @@ class PickScreen(Sheet[Any]):
         glyphs: Glyphs,
         *,
         search: str | None = None,
-        empty: Sequence[str] = (),
+        empty: Sequence[Drawn] = (),
         about: int = 0,
         enter: str = "Choose",
     ) -> None:
@@ -54,7 +55,7 @@ class PickScreen(Sheet[Any]):
         self._columns = columns
         self._glyphs = glyphs
         self._search = search
-        self._empty = tuple(empty)
+        self._empty = empty
         self._about = about
         self._enter = enter
         self._figures = ""
@@ -84,7 +85,9 @@ class PickScreen(Sheet[Any]):
         self.show(self.choices)
         (self.query_one("#words") if self._search is not None else self.pane).focus()
 
-    def show(self, choices: Sequence[Choice], figures: str = "", empty: Sequence[str] | None = None) -> None:
+    def show(
+        self, choices: Sequence[Choice], figures: str = "", empty: Sequence[Drawn] | None = None
+    ) -> None:
         """Show these choices."""
         self.pane.show(choices, "", "", self._empty if empty is None else empty)
         self._figures = figures

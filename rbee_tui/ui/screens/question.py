@@ -12,10 +12,12 @@ from textual.screen import ModalScreen
 
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit, width_of
-from rbee_tui.ui.widgets.text_view import wrapped
+from rbee_tui.ui.widgets.text_view import hang_of, wrapped
 
 _WIDEST = 76
 _SIDES = 6
+_BESIDE = 2
+"""So many answers stand beside each other."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,19 @@ class QuestionBox(DrawnLines):
     def _text(self, width: int) -> list[tuple[str, str]]:
         inner = width - _SIDES
         rows = [
-            (row, style) for text, style in self._question.lines for row in wrapped(text, inner, _hang(text))
+            (row, style)
+            for text, style in self._question.lines
+            for row in wrapped(text, inner, hang_of(text))
         ]
         return [("", ""), *rows, ("", ""), *self._answers(inner)]
 
     def _answers(self, inner: int) -> list[tuple[str, str]]:
-        """The answers in as few rows as fit; keys stand before words."""
+        """The answers in as few rows as fit, many of them in a row each; keys stand before words."""
         rows: list[str] = [""]
         for answer in (*self._question.answers, Answer("escape", "Esc", "Back", "")):
             said = f"{answer.shown} {answer.word}"
-            if rows[-1] and cell_len(rows[-1]) + cell_len(said) + 3 > inner:
+            crowded = len(self._question.answers) > _BESIDE or cell_len(rows[-1]) + cell_len(said) + 3 > inner
+            if rows[-1] and crowded:
                 rows.append("")
             rows[-1] += ("   " if rows[-1] else "") + said
         return [(row, "answers") for row in rows]
@@ -131,9 +136,3 @@ class QuestionBox(DrawnLines):
             key, _, word = part.partition(" ")
             drawn += [("   " if number else "", ""), (key, "key"), (f" {word}", "")]
         return drawn
-
-
-def _hang(text: str) -> int:
-    """Where the text after a label begins, as in `because  it runs`; 0 where there is no label."""
-    label, gap, rest = text.partition("  ")
-    return len(text) - len(rest.lstrip()) if gap and " " not in label and rest else 0

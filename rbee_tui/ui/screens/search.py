@@ -12,6 +12,7 @@ from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.pick import Choice, PickScreen
+from rbee_tui.ui.widgets.drawn import Drawn
 
 _PAUSE_SECONDS = 0.25
 """Of typing, before the Hub is asked."""
@@ -23,6 +24,10 @@ _COLUMNS = (
     Column("ACCESS", 6),
     Column("REPOSITORY", 20, weight=1),
 )
+_NOTHING: list[Drawn] = [
+    [("The Hub has nothing that matches.", "")],
+    [("A name as owner/name is taken as it stands.", "quiet")],
+]
 Search = Callable[[str], Coroutine[Any, Any, Sequence[RepoSummary]]]
 
 
@@ -75,7 +80,7 @@ class SearchScreen(PickScreen):
             except RbeeError as error:
                 if words == self._wanted:
                     self.choices = []
-                    self.show((), "", [str(error), error.hint])
+                    self.show((), "", [[(str(error), "wrong")], [(error.hint, "")]])
                 return
         if words == self._wanted:
             self.choices = [_choice(repo) for repo in self._known[words]]
@@ -83,7 +88,7 @@ class SearchScreen(PickScreen):
             self.show(
                 self.choices,
                 said,
-                ["The Hub has nothing that matches.", "A name as owner/name is taken as it stands."],
+                _NOTHING,
             )
 
 

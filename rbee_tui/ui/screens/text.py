@@ -43,7 +43,7 @@ class TextScreen(Sheet[None]):
 
     def body(self) -> Iterator[Widget]:
         """The text, and the field for what is looked for."""
-        yield TextView(self._glyphs, wrap=self._wrap, follow=self._follow, id="text")
+        yield TextView(self._glyphs, wrap=self._wrap, follow=self._follow, hang=True, id="text")
         yield Input(placeholder="find; Enter goes to the next line with these words", id="find")
 
     @property

@@ -35,48 +35,65 @@ class HardwareLine(DrawnLines):
         self.redraw()
 
     def compose_lines(self, width: int, height: int) -> list[Drawn]:
-        """The one line."""
+        """The one line: in full, or where that is too much in short, as far as there is room."""
         del height
-        parts = self._parts()
-        line: Drawn = [(" rbee", "strong"), (f"  {self._host}", "quiet")]
-        for part in parts:
-            if width_of(line) + width_of(part) + 3 <= width:
-                line += [("   ", ""), *part]
+        line = self._joined([("   ", "")], self._parts(full=True, words=True))
+        if width_of(line) > width:
+            line = self._joined([("   ", "")], self._parts(full=True, words=False))
+        if width_of(line) > width:
+            line = self._joined([("  ", "")], self._parts(full=False, words=False), width)
         return [[*line, (" " * max(0, width - width_of(line)), "")]]
 
-    def _parts(self) -> list[Drawn]:
-        """In the order of their importance; the disk before the third GPU."""
-        reading = self._reading
-        if reading is None:
-            return [[("reading the hardware", "quiet")]]
-        gpus = [self._gpu(gpu) for gpu in reading.gpus]
-        disk = self._disk(reading)
-        return [self._cpu(reading), self._ram(reading), *gpus[:1], disk, *gpus[1:]]
+    def _joined(self, gap: Drawn, parts: list[Drawn], width: int = 1 << 16) -> Drawn:
+        line: Drawn = [(" rbee", "strong")]
+        for part in parts:
+            if width_of(line) + width_of(gap) + width_of(part) <= width:
+                line += [*gap, *part]
+        return line
 
-    def _cpu(self, reading: Reading) -> Drawn:
+    def _parts(self, *, full: bool, words: bool) -> list[Drawn]:
+        """In the order of their importance; the disk before the second GPU."""
+        reading = self._reading
+        host: list[Drawn] = [[(self._host, "quiet")]] if full else []
+        if reading is None:
+            return [*host, [("reading the hardware", "quiet")]]
+        gpus = [self._gpu(gpu, full=full) for gpu in reading.gpus]
+        parts = [
+            self._cpu(reading, full=full),
+            self._ram(reading),
+            *gpus[:1],
+            self._disk(reading, words=words),
+        ]
+        return [*host, *parts, *gpus[1:]]
+
+    def _cpu(self, reading: Reading, *, full: bool) -> Drawn:
         percent = reading.cpu.percent
         said = f"{percent:3.0f}%" if percent is not None else "  -%"
-        return [("CPU ", "quiet"), (self._meter("cpu"), "accent"), (said, "")]
+        return [("CPU ", "quiet"), *([(self._meter("cpu"), "accent")] if full else []), (said, "")]
 
     def _ram(self, reading: Reading) -> Drawn:
         total = reading.memory.total
         used = total - reading.memory.available
         return [("RAM ", "quiet"), (_of(used, total), "")]
 
-    def _gpu(self, gpu: Gpu) -> Drawn:
+    def _gpu(self, gpu: Gpu, *, full: bool) -> Drawn:
         if gpu.error:
             return [(f"{gpu.label} ", "quiet"), (f"{self._glyphs.wrong} {clean(gpu.error)[:20]}", "wrong")]
         line: Drawn = [(f"{gpu.label} ", "quiet")]
         if gpu.utilization is not None:
-            line += [(self._meter(gpu.label), "accent"), (f"{gpu.utilization:3d}% ", "")]
+            line += [(self._meter(gpu.label), "accent")] if full else []
+            line += [(f"{gpu.utilization:3d}% ", "")]
         line += [(_of(gpu.memory_used, gpu.memory_total), "")]
-        if gpu.temperature is not None:
+        if gpu.temperature is not None and full:
             line += [(f" {gpu.temperature}°C", "quiet")]
         return line
 
-    def _disk(self, reading: Reading) -> Drawn:
+    def _disk(self, reading: Reading, *, words: bool) -> Drawn:
         line: Drawn = [("disk ", "quiet"), (f"{size(reading.disk.free)} free", "")]
-        return [*line, (f" ({size(self._promised)} promised)", "busy")] if self._promised else line
+        if not self._promised:
+            return line
+        promised = f" ({size(self._promised)} promised)" if words else f" (-{size(self._promised)})"
+        return [*line, (promised, "busy")]
 
     def _remember(self, name: str, value: float | None) -> None:
         if value is not None:

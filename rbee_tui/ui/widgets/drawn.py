@@ -75,7 +75,7 @@ class DrawnLines(Widget):
         """The style of one or more names, as `cursor ok`; the later goes before the earlier."""
         found = self._known_styles.get(names)
         if found is None:
-            found = Style()
+            found = self.rich_style
             for name in names.split():
                 found += self.get_component_rich_style(f"drawn--{name}", partial=True)
             self._known_styles[names] = found

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column, bar
-from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
+from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit, width_of
 
 _FRAME = 2
 _HEAD = 1
@@ -75,7 +75,7 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         self._framed = framed
         self._glyphs = glyphs
         self._lines: Sequence[LineT] = ()
-        self._empty: tuple[str, ...] = ()
+        self._empty: Sequence[Drawn] = ()
         self._caption: tuple[str, str] = ("", "")
         self._at = 0
         self._top = 0
@@ -87,10 +87,10 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         """The line under the cursor."""
         return self._lines[self._at] if self._lines else None
 
-    def show(self, lines: Sequence[LineT], title: str, figures: str, empty: Sequence[str]) -> None:
+    def show(self, lines: Sequence[LineT], title: str, figures: str, empty: Sequence[Drawn]) -> None:
         """Show these lines; `empty` says what to do where there are none. The cursor stays on its thing."""
         before = self.current
-        self._lines, self._empty, self._caption = lines, tuple(empty), (title, figures)
+        self._lines, self._empty, self._caption = lines, empty, (title, figures)
         if before is not None:
             self._at = self._find(before.key)
         self.redraw()
@@ -231,26 +231,26 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         return self._row(self._lines[at], columns, width, cursor=at == self._at)
 
     def _row(self, line: LineT, columns: Sequence[Column], width: int, *, cursor: bool) -> Drawn:
-        over = ("cursor " if self.has_focus else "title ") if cursor else ""
+        here = "cursor" if cursor and self.has_focus else ""
         mark = (">" if self._glyphs.frame.isascii() else "▎") if cursor else " "
-        drawn: Drawn = [(mark, over.strip())]
-        used = 1
+        drawn: Drawn = [(mark, here or ("title" if cursor else ""))]
         share = self._share(line)
         for number, (column, cell) in enumerate(_placed(columns, self._cells(line))):
             gap = " " * _GAP if number else ""
             if column.title == "" and share is not None:
-                text, style = bar(share, column.width, self._glyphs), "accent"
+                full, rest = bar(share, column.width, self._glyphs)
+                drawn += [(gap + full, f"{here} accent"), (rest, f"{here} frame")]
             else:
-                text, style = fit(cell.text, column.width, self._glyphs.more, right=column.right), cell.style
-            drawn.append((gap + text, f"{over}{style}".strip() if self.has_focus or not cursor else style))
-            used += len(gap) + column.width
-        if used < width:
-            drawn.append((" " * (width - used), over.strip() if self.has_focus else ""))
-        return drawn
+                text = fit(cell.text, column.width, self._glyphs.more, right=column.right)
+                drawn.append((gap + text, f"{here} {cell.style}"))
+        return [*drawn, (" " * max(0, width - width_of(drawn)), here)]
 
     def _nothing(self, y: int, width: int) -> Drawn:
-        text = self._empty[y] if y < len(self._empty) else ""
-        return [(set_cell_size(f"  {text}", width), "quiet")]
+        line: Drawn = [("  ", ""), *(self._empty[y] if y < len(self._empty) else [])]
+        used = width_of(line)
+        if used <= width:
+            return [*line, (" " * (width - used), "")]
+        return [(fit("".join(text for text, _ in line), width, self._glyphs.more), "")]
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:

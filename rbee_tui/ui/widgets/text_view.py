@@ -10,6 +10,7 @@ from textual.message import Message
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
 
+_LONGEST_LABEL = 16
 MOST_LINES = 20_000
 """Older lines are let go: the file still has them."""
 
@@ -30,10 +31,17 @@ class TextView(DrawnLines, can_focus=True):
         """Another part is seen, or following began or ended."""
 
     def __init__(
-        self, glyphs: Glyphs, *, wrap: bool = True, follow: bool = False, id: str | None = None
+        self,
+        glyphs: Glyphs,
+        *,
+        wrap: bool = True,
+        follow: bool = False,
+        hang: bool = False,
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self.wrap = wrap
+        self._hang = hang
         self.follow = follow
         """Whether the end stays in sight."""
         self._glyphs = glyphs
@@ -142,7 +150,11 @@ class TextView(DrawnLines, can_focus=True):
 
     def _add_rows(self, text: str, style: str) -> None:
         self._starts.append(len(self._rows))
-        rows = wrapped(text, self._width) if self.wrap and self._width else [text]
+        rows = (
+            wrapped(text, self._width, hang_of(text) if self._hang else 0)
+            if self.wrap and self._width
+            else [text]
+        )
         self._rows.extend((row, style) for row in rows)
 
 
@@ -173,3 +185,12 @@ def _cells(text: str, width: int) -> int:
         if used > width:
             return max(1, at)
     return len(text)
+
+
+def hang_of(text: str) -> int:
+    """Where the text after a label begins, as in `because  it runs`; 0 where there is no label."""
+    label = len(text) - len(text.lstrip())
+    gap = text.find("  ", label)
+    if gap < 0 or not label < gap < _LONGEST_LABEL:
+        return 0
+    return len(text) - len(text[gap:].lstrip())
