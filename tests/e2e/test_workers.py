@@ -147,8 +147,19 @@ class TestWorker:
         assert there.run("prompt", "tiny", "hello").strip() == SAY
         there.run("stop", "--all")
 
-    def test_removing_a_running_worker_s_model_is_not_silent(self, rbee: Rbee):
-        """Stopping what does not run is said."""
+    def test_what_runs_is_not_removed(self, rbee: Rbee):
+        """Neither the model nor the worker; how to end that is said."""
+        worker = rbee.json("start", "tiny")["worker"]
+        for words in (("models", "remove", "tiny"), ("workers", "remove", worker)):
+            process = rbee.start(*words, "--yes")
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 4, said
+            assert "rbee stop tiny" in said
+        rbee.run("stop", "tiny")
+        assert "tiny" in {entry["id"] for entry in rbee.json("models", "list")}
+
+    def test_stopping_what_does_not_run_is_said(self, rbee: Rbee):
+        """By its name."""
         process = rbee.start("stop", "tiny")
         _, said = process.communicate(timeout=60)
         assert process.returncode == 3
