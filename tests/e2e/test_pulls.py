@@ -158,7 +158,7 @@ class TestSteering:
 
     def test_detached_while_another_pulls(self, rbee: Rbee, hub: DemoHub):
         """Who is really at it is said, and who goes on should that end."""
-        hub.rate = 6 << 20
+        hub.rate = 1 << 20
         pull = rbee.start("pull", "acme/big")
         moving(rbee)
         detached = rbee.start("pull", "--detach", "acme/big", "--json")
