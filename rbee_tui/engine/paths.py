@@ -146,7 +146,10 @@ def refuse_unsafe(path: Path) -> None:
             hint="set RBEE_HOME to a directory of your own",
         )
     if found.st_mode & stat.S_IWOTH:
-        raise RefusedError(f"everybody may write to {clean(str(path))}", hint=f"chmod 755 {clean(str(path))}")
+        raise RefusedError(
+            f"everybody may write to {clean(str(path))}",
+            hint="set RBEE_HOME to a directory that only you may write to",
+        )
 
 
 def beneath(directory: Path, relative: str) -> Path:
