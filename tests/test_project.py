@@ -376,6 +376,54 @@ class TestAPythonWithoutPip:
             link("<a href='/a.whl'>a</a>", "b.whl")
 
 
+class TestThePinnedPip:
+    """The pip that came with a Python may be too old: it brings the pinned one, which does the rest."""
+
+    @pytest.fixture
+    def prepare(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+        """With an environment whose interpreter notes how it is started, and ends as `code` says."""
+        prepare = script("prepare")
+        python = tmp_path / "python"
+        python.write_text(
+            '#!/bin/sh\necho "$@" >> "$0.said"\n[ "$3" = --version ] && exit "$(cat "$0.has-pip")"\n'
+            'exit "$(cat "$0.code")"\n',
+            encoding="utf-8",
+        )
+        python.chmod(0o755)
+        for name, code in (("has-pip", 0), ("code", 0)):
+            (tmp_path / f"python.{name}").write_text(str(code), encoding="utf-8")
+        monkeypatch.setattr(prepare, "VENV", str(tmp_path))
+        monkeypatch.setattr(prepare, "PYTHON", str(python))
+        return prepare
+
+    def test_an_older_pip_brings_it(self, prepare: ModuleType, tmp_path: Path) -> None:
+        """By its hash, before anything else is installed; and nothing else with it."""
+        assert prepare.pinned_pip() == [prepare.PYTHON, "-m", "pip"]
+        pin = tmp_path / "pip.txt"
+        said = (tmp_path / "python.said").read_text(encoding="utf-8").splitlines()
+        install = f"-m pip {' '.join(prepare.INSTALL)} --require-hashes --requirement {pin}"
+        assert said == ["-m pip --version", install]
+        text = pin.read_text(encoding="utf-8")
+        pinned = re.findall(r"^([^\s=]+)==(\S+)", text, re.MULTILINE)
+        assert [f"{name}-{version}-py3-none-any.whl" for name, version in pinned] == [pip_wheel(prepare)]
+        assert "--hash=sha256:" in text
+
+    def test_one_that_cannot_be_had_ends_it(self, prepare: ModuleType, tmp_path: Path) -> None:
+        """Going on with the old one would fail later, in words that nobody understands."""
+        (tmp_path / "python.code").write_text("1", encoding="utf-8")
+        with pytest.raises(SystemExit, match="this step failed"):
+            prepare.pinned_pip()
+
+    def test_without_any_pip_its_wheel_is_run(
+        self, prepare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on a Debian without python3-venv: nothing is there that could install it."""
+        (tmp_path / "python.has-pip").write_text("1", encoding="utf-8")
+        monkeypatch.setattr(prepare, "fetch_pip", lambda: "the wheel")
+        assert prepare.pinned_pip() == [prepare.PYTHON, "the wheel"]
+        assert not (tmp_path / "pip.txt").exists()
+
+
 def pip_wheel(prepare: ModuleType) -> str:
     """The file name of the pinned pip."""
     version = re.search(r"^pip==(\S+)", "\n".join(prepare.parts("run")), re.MULTILINE)

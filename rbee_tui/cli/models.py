@@ -1,6 +1,7 @@
 """`rbee models`: what is here, whether it is whole, taking up what lies on this disk, and removing."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +10,13 @@ from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, yes_option
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.errors import IntegrityError, UsageError
 from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean, size
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.verify import Verification
 
 LISTING = "rbee models list shows them"
 
@@ -137,10 +142,23 @@ def verify(*, model: str | None, everything: bool, as_json: bool) -> None:
     for found in () if as_json else results:
         for file in found.files:
             output.result(f"{file.result:7}  {size(file.size_bytes):>9}  {clean(file.path)}")
-        output.note(f"{clean(found.id)} is {'whole' if found.ok else 'damaged'}")
+        output.note(verified(found))
     wrong = [clean(found.id) for found in results if not found.ok]
     if wrong:
-        raise IntegrityError(f"damaged: {', '.join(wrong)}", hint="rbee pull brings the bad files again")
+        raise IntegrityError(f"not whole: {', '.join(wrong)}", hint=_again(catalog, wrong))
+
+
+def verified(found: "Verification") -> str:
+    """What a verification found, in a sentence."""
+    said = "is whole" if found.ok else "is not whole"
+    return f"{clean(found.id)} {said}" + (f": {clean(found.reason)}" if found.reason else "")
+
+
+def _again(catalog: ModelCatalog, ids: list[str]) -> str:
+    """How to get what is not whole again: the command, where it is one model that has a repository."""
+    model = catalog.get(ids[0]).artifact if len(ids) == 1 else None
+    command = pull_command(model) if model else ""
+    return f"{command} brings the bad files again" if command else "rbee pull brings the bad files again"
 
 
 @models.command(name="import")

@@ -48,7 +48,12 @@ def start(
         model_id = find(house.models, model)
         if explain:
             explain_choice(house)
+        before = {each.id for each in house.processes.list()} if worker_id or context or port else set[str]()
         running = await house.processes.start(model_id, worker_id=worker_id, context=context, port=port)
+        if model_id in before:
+            output.note(
+                f"it runs already, as it was started: rbee stop {clean(model_id)} first to change that"
+            )
         if as_json:
             output.print_json(running)
             return
@@ -247,7 +252,7 @@ def running_id(house: "Engine", name: str) -> str:
     """The id of the running model that `name` is, or begins alone; raises NotFoundError, UsageError."""
     running = [each.model for each in house.processes.list()]
     if name not in running and any(name == each.id for each in house.models.list()):
-        raise NotFoundError(f"no worker runs on {clean(name)}", hint=f"rbee start {clean(name)} starts one")
+        return house.processes.get(name).model  # it says how the last one ended
     return one_of(name, running, "running model", _LISTING)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +11,12 @@ from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
 from rbee_tui.engine.artifacts import Entry, Offer, Worker
 from rbee_tui.engine.catalog import WorkerCatalog
-from rbee_tui.engine.errors import RefusedError
+from rbee_tui.engine.errors import RefusedError, WorkerError
 from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.variants import Selection, Verdict, choose
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
 
 _LISTING = "rbee workers list shows them"
 
@@ -119,7 +122,7 @@ def install(*, worker: str | None, as_json: bool) -> None:
         house = engine("workers install")
         worker_id = choose_offer(house.workers.list()) if worker is None else worker
         output.note(f"installing {clean(worker_id)}")
-        return await house.installer.install(worker_id, on_line=say_line)
+        return await install_shown(house, worker_id)
 
     entry = run(main())
     if as_json:
@@ -128,6 +131,22 @@ def install(*, worker: str | None, as_json: bool) -> None:
     output.result(clean(entry.id))
     found = entry.artifact.devices if entry.artifact else []
     output.note(f"{clean(entry.id)} is installed" + (f"; it sees {clean(', '.join(found))}" if found else ""))
+
+
+async def install_shown(house: "Engine", worker_id: str) -> Entry[Worker]:
+    """Install with its lines shown as they come; an error then has no need to repeat them."""
+    shown: list[str] = []
+
+    def show(line: str) -> None:
+        shown.append(clean(line))
+        say_line(line)
+
+    try:
+        return await house.installer.install(worker_id, on_line=show)
+    except WorkerError as error:
+        if error.log and error.log.splitlines()[-1:] == shown[-1:]:
+            error.log = ""
+        raise
 
 
 def say_line(line: str) -> None:
@@ -164,10 +183,10 @@ def register(*, path: Path, worker_id: str | None, as_json: bool) -> None:
 @json_option
 def remove(*, worker: str, yes: bool, as_json: bool) -> None:
     """Remove a worker and its files; a registered program itself stays."""
-    catalog = WorkerCatalog()
-    worker_id = one_of(worker, (entry.id for entry in catalog.list()), "worker", _LISTING)
+    house = engine("workers remove")
+    worker_id = one_of(worker, (entry.id for entry in house.workers.list()), "worker", _LISTING)
     confirm(f"Remove {clean(worker_id)} and its files?", yes=yes)
-    removed = catalog.remove(worker_id)
+    removed = house.remove_worker(worker_id)
     if as_json:
         output.print_json(removed)
     else:

@@ -281,8 +281,7 @@ class Catalog(Generic[ArtifactT]):
         metadata.read(raw, self.kind)
         make_directory(path, SHARED_MODE)
         # Whoever writes holds the change lock: what looks like a write under way was left by a killed one.
-        for left in path.glob(f".{METADATA}.*.tmp"):
-            left.unlink(missing_ok=True)
+        durable.sweep(path / METADATA)
         durable.write(path / METADATA, raw, entries.FILE_MODE)
 
 

@@ -1,5 +1,6 @@
 """From a repository, a choice and the files' own headers to the model that the catalog lists."""
 
+import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -8,8 +9,9 @@ import msgspec
 from rbee_tui.engine import gguf
 from rbee_tui.engine.artifacts import Model, ModelFile, Role
 from rbee_tui.engine.errors import MetadataError
+from rbee_tui.engine.ids import default_model_id
 from rbee_tui.engine.jobs import PlannedFile, Record
-from rbee_tui.engine.text import now
+from rbee_tui.engine.text import clean, now
 
 _CONFIG = frozenset({"config.json", "generation_config.json", "model.safetensors.index.json"})
 
@@ -59,6 +61,17 @@ def with_header(model: Model, path: Path) -> Model:
         quantization=model.quantization or header.quantization,
         context_length=header.context_length or model.context_length,
     )
+
+
+def pull_command(model: Model) -> str:
+    """The command that brings a model again; empty where it came from no repository."""
+    if model.repo is None:
+        return ""
+    file = model.source_url.partition(f"/resolve/{model.revision}/")[2]
+    usual = default_model_id(model.repo, file or None)
+    owner = model.repo.partition("/")[0].lower()
+    named = "" if model.id in (usual, f"{usual}--{owner}") else f" --id {shlex.quote(model.id)}"
+    return clean(f"rbee pull {shlex.quote(model.repo + (f':{file}' if file else ''))}{named}")
 
 
 def changes(model: Model) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import os
 import time
 from collections.abc import Generator
@@ -46,6 +47,13 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; the caller is the only one who writes it."""
+    with storage("clean up beside", path):
+        for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:

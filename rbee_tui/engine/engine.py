@@ -63,14 +63,27 @@ class Engine:
         await self.watching.run()
 
     def remove_model(self, model_id: str) -> Removed:
-        """Remove a model and its files; raises RefusedError while a download wants it."""
+        """Remove a model and its files; raises RefusedError while a download or a worker has it."""
         for record in self.provisioner.store.list():
             if record.outcome is None and record.model.id == model_id:
                 raise RefusedError(
                     f"{clean(model_id)} is being downloaded (job {record.id})",
                     hint=f"rbee cancel {record.id} ends that, and removes what it brought",
                 )
+        if any(running.model == model_id for running in self.processes.list()):
+            raise RefusedError(
+                f"a worker runs on {clean(model_id)}", hint=f"rbee stop {clean(model_id)} stops it"
+            )
         return self.models.remove(model_id)
+
+    def remove_worker(self, worker_id: str) -> Removed:
+        """Remove a worker and its files; raises RefusedError while it runs."""
+        served = [clean(running.model) for running in self.processes.list() if running.worker == worker_id]
+        if served:
+            raise RefusedError(
+                f"{clean(worker_id)} runs on {', '.join(served)}", hint=f"rbee stop {served[0]} stops it"
+            )
+        return self.workers.remove(worker_id)
 
     async def _look(self) -> None:
         """Bring to the board what every process did; while nothing is under way a look costs one stat."""

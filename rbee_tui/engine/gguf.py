@@ -262,7 +262,7 @@ def read(path: Path) -> Header:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise MetadataError(f"{clean(str(path))} is not a file")
-            header = parse(lambda offset, count: os.pread(handle, count, offset), found.st_size)
+            header = _named(path, lambda offset, count: os.pread(handle, count, offset), found.st_size)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:
@@ -271,6 +271,16 @@ def read(path: Path) -> Header:
     if header.quantization is None:
         return msgspec.structs.replace(header, quantization=quantization_of(path.name))
     return header
+
+
+def _named(path: Path, read_at: Callable[[int, int], bytes], size: int) -> Header:
+    """The header, with the file's name before what is wrong with it."""
+    try:
+        return parse(read_at, size)
+    except MetadataError as error:
+        raise MetadataError(
+            f"{clean(path.name)}: {error}", hint="the workers here serve whole GGUF files of version 2 or 3"
+        ) from None
 
 
 def parse(read_at: Callable[[int, int], bytes], size: int) -> Header:

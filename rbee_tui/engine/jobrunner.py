@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, transfer
+from rbee_tui.engine import describe, durable, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.errors import NotFoundError, RbeeError
@@ -136,15 +136,18 @@ class JobRunner:
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=self._stop, progress=progress):
             name = transfer.part_name(directory.name, source)
+            part = self._store.root.part_directory() / name
             transfer.fetch(
                 source,
-                part=self._store.root.part_directory() / name,
+                part=part,
                 target=target,
                 token=self._token,
                 stop=self._stop,
                 progress=progress,
                 lock=self._store.root.locks / f"part-{name}.lock",
             )
+            durable.sweep(transfer.journal_path(part))
+            durable.sweep(transfer.blocks_path(target))
         if not known:
             self._publish(index)
 
@@ -286,6 +289,7 @@ def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts
     """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock."""
     for part in part_paths(record, store.root, models):
         transfer.discard(part)
+        durable.sweep(transfer.journal_path(part))
     try:
         if record.fresh_entry:
             models.remove(record.model.id)

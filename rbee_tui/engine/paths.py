@@ -88,8 +88,10 @@ class Root:
 
     def prepare(self) -> "Root":
         """Make the directories that are missing, set ours right; raises RefusedError for an unsafe root."""
+        if self.path.is_dir():
+            # Before its mode is set right: what others may have put there would look like ours.
+            refuse_unsafe(self.path)
         make_directory(self.path, SHARED_MODE)
-        refuse_unsafe(self.path)
         for path in (self.models, self.workers, self.tmp):
             make_directory(path, SHARED_MODE)
         for path in (self.state, self.jobs, self.locks, self.running, self.logs):
@@ -105,7 +107,10 @@ def make_directory(path: Path, mode: int) -> Path:
         if made or (found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode):
             path.chmod(mode)
     except OSError as error:
-        raise StorageError(f"cannot make the directory {clean(str(path))}: {error.strerror}") from error
+        raise StorageError(
+            f"cannot make the directory {clean(str(path))}: {error.strerror}",
+            hint="RBEE_HOME says where everything lies (default ~/.cache/rbee)",
+        ) from error
     return path
 
 
@@ -141,7 +146,10 @@ def refuse_unsafe(path: Path) -> None:
             hint="set RBEE_HOME to a directory of your own",
         )
     if found.st_mode & stat.S_IWOTH:
-        raise RefusedError(f"everybody may write to {clean(str(path))}", hint=f"chmod 755 {clean(str(path))}")
+        raise RefusedError(
+            f"everybody may write to {clean(str(path))}",
+            hint="set RBEE_HOME to a directory that only you may write to",
+        )
 
 
 def beneath(directory: Path, relative: str) -> Path:

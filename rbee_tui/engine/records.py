@@ -102,6 +102,9 @@ class JobStore:
         for record in ended[:-KEEP_ENDED]:
             self._path(record.id).unlink(missing_ok=True)
             self._run_path(record.id).unlink(missing_ok=True)
+        # Whoever writes a record holds the lock: what looks like a write under way was left by a killed one.
+        for left in self.root.jobs.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
 
     def read_run(self, job_id: str) -> Run | None:
         """The runner's note; None when there is none. A write that is under way is read once more."""

@@ -9,6 +9,7 @@ _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_DAYS_FROM_HOURS = 100
 
 
 def _visible(match: re.Match[str]) -> str:
@@ -53,10 +54,12 @@ def _scaled(value: float, step: float, units: tuple[str, ...]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span as `0:07`, `1:32` or `3:07:05`."""
+    """A time span as `0:07`, `1:32`, `3:07:05` or `11574 days`."""
     whole = max(0, round(seconds))
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
+    if hours >= _DAYS_FROM_HOURS:
+        return f"{hours // 24} days"
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 

@@ -179,3 +179,11 @@ class TestRequestsThatMakeNoSense:
         """It would mean another directory for each place one stands in."""
         Command(Path("relative")).fails("models", "list", code=2, saying="RBEE_HOME")
         assert not (tmp_path / "relative").exists()
+
+    def test_a_home_that_everybody_may_write_is_refused(self, tmp_path: Path):
+        """Others may have put a model there; and its mode stays, since it may be somebody's on purpose."""
+        home = tmp_path / "open"
+        home.mkdir()
+        home.chmod(0o1777)
+        Command(home).fails("models", "list", code=4, saying="everybody may write to")
+        assert home.stat().st_mode & 0o7777 == 0o1777

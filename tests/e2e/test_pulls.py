@@ -103,7 +103,7 @@ class TestSteering:
 
     def test_pause_and_resume(self, rbee: Rbee, hub: DemoHub):
         """Pause ends its pull with 10; resume goes on in the foreground, without fetching again."""
-        hub.rate = 6 << 20
+        hub.rate = 2 << 20
         pull = rbee.start("pull", "acme/big")
         found = moving(rbee)
         rbee.run("pause", found["id"])
@@ -118,7 +118,7 @@ class TestSteering:
 
     def test_cancel_takes_everything_away(self, rbee: Rbee, hub: DemoHub):
         """Pull ends with 11; neither parts nor an entry are left."""
-        hub.rate = 6 << 20
+        hub.rate = 2 << 20
         pull = rbee.start("pull", "acme/big")
         rbee.run("cancel", moving(rbee)["id"])
         _, said = pull.communicate(timeout=30)
@@ -128,7 +128,7 @@ class TestSteering:
 
     def test_ctrl_c_pauses(self, rbee: Rbee, hub: DemoHub):
         """And says how to go on."""
-        hub.rate = 6 << 20
+        hub.rate = 2 << 20
         pull = rbee.start("pull", "acme/big")
         moving(rbee)
         pull.send_signal(signal.SIGINT)
@@ -158,7 +158,7 @@ class TestSteering:
 
     def test_detached_while_another_pulls(self, rbee: Rbee, hub: DemoHub):
         """Who is really at it is said, and who goes on should that end."""
-        hub.rate = 6 << 20
+        hub.rate = 1 << 20
         pull = rbee.start("pull", "acme/big")
         moving(rbee)
         detached = rbee.start("pull", "--detach", "acme/big", "--json")

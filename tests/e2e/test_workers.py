@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rbee_tui.demo import tiny
@@ -113,6 +114,31 @@ class TestWorker:
         wait_for(lambda: answers(f"{started['url']}/health") is None)
         assert rbee.json("ps") == []
 
+    def test_how_a_killed_one_ended_is_said(self, rbee: Rbee):
+        """To whoever asks it next; after a stop there is nothing to say."""
+        running = rbee.json("start", "tiny")
+        (runtime,) = psutil.Process(running["pid"]).children()
+        runtime.kill()
+        wait_for(lambda: rbee.json("ps") == [])
+        for words in (("prompt", "tiny", "hello"), ("stop", "tiny")):
+            process = rbee.start(*words)
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 3
+            assert "no worker runs on tiny; the last one is gone: it was ended by SIGKILL" in said
+        rbee.run("start", "tiny")
+        rbee.run("stop", "tiny")
+        process = rbee.start("prompt", "tiny", "hello")
+        assert "the last one" not in process.communicate(timeout=60)[1]
+
+    def test_wishes_for_one_that_runs_are_answered(self, rbee: Rbee):
+        """It is not started anew, and that is said."""
+        rbee.run("start", "tiny")
+        process = rbee.start("start", "tiny", "--context", "256")
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "rbee stop tiny first to change that" in said
+        rbee.run("stop", "tiny")
+
     def test_a_busy_port_is_said(self, rbee: Rbee):
         """And never changed silently."""
         import socket  # noqa: PLC0415 - this test alone
@@ -147,8 +173,19 @@ class TestWorker:
         assert there.run("prompt", "tiny", "hello").strip() == SAY
         there.run("stop", "--all")
 
-    def test_removing_a_running_worker_s_model_is_not_silent(self, rbee: Rbee):
-        """Stopping what does not run is said."""
+    def test_what_runs_is_not_removed(self, rbee: Rbee):
+        """Neither the model nor the worker; how to end that is said."""
+        worker = rbee.json("start", "tiny")["worker"]
+        for words in (("models", "remove", "tiny"), ("workers", "remove", worker)):
+            process = rbee.start(*words, "--yes")
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 4, said
+            assert "rbee stop tiny" in said
+        rbee.run("stop", "tiny")
+        assert "tiny" in {entry["id"] for entry in rbee.json("models", "list")}
+
+    def test_stopping_what_does_not_run_is_said(self, rbee: Rbee):
+        """By its name."""
         process = rbee.start("stop", "tiny")
         _, said = process.communicate(timeout=60)
         assert process.returncode == 3

@@ -3,6 +3,7 @@
 import struct
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -75,3 +76,12 @@ class TestFit:
         room = estimate(header, 2048).total
         assert largest_context(header, room, 8192) == 2048
         assert largest_context(header, 1000, 8192) is None
+
+
+def test_the_file_is_named(tmp_path: Path):
+    """Whoever asked for a model by its id did not name the file."""
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"PK")
+    with pytest.raises(MetadataError, match=r"^bad\.gguf: this is not a GGUF file") as caught:
+        gguf.read(path)
+    assert caught.value.hint

@@ -21,6 +21,7 @@ from rbee_tui.engine.errors import (
     RefusedError,
 )
 from rbee_tui.engine.hub import Hub
+from rbee_tui.engine.jobrunner import part_paths
 from rbee_tui.engine.jobs import JobProgress, Outcome, Record
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner, raise_for
@@ -81,6 +82,22 @@ class TestDownload:
             assert here.active == []
             entry = here.models.get(progress.model_id)
             assert (Path(entry.directory) / "tiny.gguf").read_bytes() == model
+
+    async def test_what_a_killed_writer_left_is_cleared_away(self, make, root: Root):
+        """Of the journal, the digests and the records; what is another file's stays."""
+        async with make() as here:
+            job = await here.download_model(REPO)
+            await here.run(job)
+            (part,) = part_paths(here.store.get(job), root, here.models)
+            (root.models / "tiny" / "tiny.gguf").unlink()
+            journal = root.tmp / f".{part.name}.journal.0123456789ab.tmp"
+            digests = root.models / "tiny" / "..tiny.gguf.blocks.0123456789ab.tmp"
+            record = root.jobs / f".{job}.json.0123456789ab.tmp"
+            other = root.tmp / ".other.part.journal.0123456789ab.tmp"
+            for path in (journal, digests, record, other):
+                path.touch()
+            await here.run(await here.download_model(REPO))
+            assert [path.exists() for path in (journal, digests, record, other)] == [False] * 3 + [True]
 
     async def test_what_is_here_is_not_brought_again(self, make, hub: DemoHub):
         """Another job, done at once, without a byte."""

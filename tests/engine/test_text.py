@@ -62,7 +62,15 @@ class TestDuration:
 
     @pytest.mark.parametrize(
         ("seconds", "said"),
-        [(0, "0:00"), (7.4, "0:07"), (92, "1:32"), (3599.6, "1:00:00"), (11225, "3:07:05"), (-3, "0:00")],
+        [
+            (0, "0:00"),
+            (7.4, "0:07"),
+            (92, "1:32"),
+            (3599.6, "1:00:00"),
+            (11225, "3:07:05"),
+            (-3, "0:00"),
+            (1e9, "11574 days"),
+        ],
     )
     def test_as_a_clock_shows_it(self, seconds, said):
         """Never a unit to puzzle over."""

@@ -13,11 +13,11 @@ from rbee_tui.engine import durable
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker, this_platform
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.durable import storage
-from rbee_tui.engine.errors import RefusedError, UsageError, WorkerError
+from rbee_tui.engine.errors import NoSpaceError, RbeeError, RefusedError, UsageError, WorkerError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.ids import default_model_id, directory
 from rbee_tui.engine.paths import Root
-from rbee_tui.engine.text import clean
+from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.workers import offers, profiles
 from rbee_tui.engine.workers.pip_settings import uv_environment
 from rbee_tui.engine.workers.runtimes import Answer, ask, base_python
@@ -153,11 +153,22 @@ class Installer:
             raise
         wanted.unlink()
         if code:
-            raise WorkerError(
-                f"{offer.name} could not be installed: the package installer ended with {code}",
-                hint="check the network and the package index; nothing was changed here",
-                log="\n".join(said[-_TAIL_LINES:]),
-            )
+            raise _not_installed(offer, code, said)
+
+
+def _not_installed(offer: Offer, code: int, said: list[str]) -> RbeeError:
+    """The error for a package installer that failed, from its exit code and the lines that it said."""
+    if any("No space left on device" in line for line in said):
+        return NoSpaceError(
+            f"{offer.name} could not be installed: no space is left"
+            + (f", and it takes {size(offer.size_bytes)}" if offer.size_bytes else ""),
+            hint="rbee models list shows what takes room; nothing was changed here",
+        )
+    return WorkerError(
+        f"{offer.name} could not be installed: the package installer ended with {code}",
+        hint="check the network and the package index; nothing was changed here",
+        log="\n".join(said[-_TAIL_LINES:]),
+    )
 
 
 def requirements(offer: Offer) -> str:

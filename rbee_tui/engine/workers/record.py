@@ -115,11 +115,15 @@ class Records:
 
     def ending(self, record: Running) -> Exit | None:
         """How this start ended; None when its keeper could not write it down."""
+        found = self.last_ending(record.model)
+        return found if found and found.cookie == record.cookie else None
+
+    def last_ending(self, model_id: str) -> Exit | None:
+        """How a model's last worker ended by itself; None where it was stopped, or nobody wrote it down."""
         try:
-            found = msgspec.json.decode(self.path(record.model, "exit").read_bytes(), type=Exit)
+            return msgspec.json.decode(self.path(model_id, "exit").read_bytes(), type=Exit)
         except (OSError, msgspec.MsgspecError):
             return None
-        return found if found.cookie == record.cookie else None
 
     def forget_ending(self, model_id: str) -> None:
         """Remove the note of how a worker ended."""

@@ -11,6 +11,7 @@ import msgspec
 from rbee_tui.engine import gguf, hardware, process
 from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
+from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.durable import Lock, storage
 from rbee_tui.engine.errors import BusyError, RefusedError, WorkerError
 from rbee_tui.engine.facts import Facts
@@ -161,8 +162,8 @@ class Starter:
     def _whole(self, model_id: str) -> Entry[Model]:
         entry = self._models.get(model_id)
         if entry.artifact is None or entry.health is not Health.OK:
-            repo = entry.artifact.repo if entry.artifact else None
-            hint = f"rbee pull {clean(repo)} brings it again" if repo else "import or pull it again"
+            command = pull_command(entry.artifact) if entry.artifact else ""
+            hint = f"{command} brings it again" if command else "import or pull it again"
             name = clean(model_id)
             raise RefusedError(f"{name} is {entry.health}: {clean(entry.reason)}", hint=hint)
         return entry

@@ -89,7 +89,7 @@ class Supervisor:
         found = self._look(record) if record else None
         if found is None:
             name = clean(model_id)
-            note = self._records.ending(record) if record else None
+            note = self._records.last_ending(model_id)
             last = f"; the last one is gone: {clean(note.sentence)}" if note else ""
             raise NotFoundError(f"no worker runs on {name}{last}", hint=f"rbee start {name} starts one")
         return found

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from rbee_tui.engine.artifacts import Health, Offer, Requirement, this_platform
-from rbee_tui.engine.errors import NotFoundError, RefusedError, UsageError, WorkerError
+from rbee_tui.engine.errors import NoSpaceError, NotFoundError, RefusedError, UsageError, WorkerError
 from rbee_tui.engine.workers import install, offers
 from tests.engine.workers.support import FAKE, House, wait_for
 
@@ -362,3 +362,17 @@ class TestEnvironment:
         assert "".join(said).strip() == "A real worker says this."
         await house.supervisor.stop("tiny")
         wait_for(lambda: not psutil.pid_exists(started.pid))
+
+
+class TestNoRoom:
+    """The package installer's own words tell that the disk is full."""
+
+    def test_it_is_said_as_such(self, tmp_path: Path):
+        """Not as a trouble of the network."""
+        offer = offers.find("llm-worker-cpu")
+        full = install._not_installed(offer, 2, ["error: x", "cause: No space left on device (os error 28)"])
+        assert isinstance(full, NoSpaceError)
+        assert "it takes 107.0 MB" in str(full)
+        other = install._not_installed(offer, 2, ["error: no route"])
+        assert isinstance(other, WorkerError)
+        assert other.log == "error: no route"
