@@ -31,7 +31,7 @@ def open_screen(
         temporary=temporary,
         greeting=greeting or ("this locale is not UTF-8: plain ASCII is shown" if ascii_only else ""),
     )
-    app = RbeeApp(lambda: EngineThread(make_engine, VERB), options)
+    app = RbeeApp(lambda: EngineThread(make_engine, VERB, lasting=not temporary), options)
     if _is_remote():
         app.animation_level = "none"
     with terminal.native_noise_in(Path(log_directory) / "screen.log"):

@@ -11,7 +11,10 @@ from rbee_tui.engine.text import clean
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, in a sentence."""
+    """What went wrong, in a sentence; a group that holds one error is that error."""
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    if len(inner) == 1:
+        return sentence(inner[0])
     text = clean(f"{type(error).__name__}: {error}")
     return f"something went wrong that rbee does not know ({text[:300]})"
 

@@ -106,7 +106,7 @@ class RbeeApp(App[list[str]]):
         self.over = threading.Event()
         """To be set once `run` has returned: until then a signal that asked for the end sees to it."""
         self.stopping = False
-        """Whether the shell has the terminal for a while."""
+        """Whether the shell gets or has the terminal for a while."""
         self._leaving = False
         self.asked_to_quit = False
         """Whether the question of what becomes of downloads is on the screen."""
@@ -229,7 +229,6 @@ class RbeeApp(App[list[str]]):
         if not self.stopping and self._driver is not None:
             self._driver.suspend_application_mode()
             self._driver.resume_application_mode()
-        self.stopping = False
         self.draw_all()
 
     def _watch_ending(self) -> None:
@@ -254,11 +253,22 @@ class RbeeApp(App[list[str]]):
         if self.is_headless:  # a test wants the error itself
             super()._handle_exception(error)
             return
-        self.exit([f"rbee: {traces.sentence(error)}", f"  -> {traces.keep(error)}"], return_code=1)
+        if self._exit:  # what follows from the first one
+            return
+        said = [f"rbee: {traces.sentence(error)}", f"  -> {traces.keep(error)}"]
+        goes_on = leaving.farewell(self.house, handed_over=self.hand_over, temporary=self.temporary)
+        self.exit([*said, *goes_on], return_code=1)
 
     # What the engine tells
 
     def _take(self, changes: Changes) -> None:
+        """Called by the loop itself: an error would be logged there, and the screen would stand still."""
+        try:
+            self._show(changes)
+        except Exception as error:  # noqa: BLE001 - as every other fault of ours
+            self._handle_exception(error)
+
+    def _show(self, changes: Changes) -> None:
         touched = self.house.take(changes)
         for fact in changes.facts:
             self._tell(fact)
@@ -327,6 +337,8 @@ class RbeeApp(App[list[str]]):
 
     def do(self, name: str, situation: Situation) -> None:
         """Do an action of the table of keys, or say that it does nothing here."""
+        if self._leaving or self.stopping:
+            return
         action = BY_NAME[name]
         if not action.applies(situation):
             self.narrate(

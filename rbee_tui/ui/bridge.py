@@ -77,17 +77,21 @@ class Mailbox:
 
 
 class EngineThread:
-    """A Bridge to an engine of this process; `make` builds it, in the thread that it will live in."""
+    """A Bridge to an engine of this process; `make` builds it, in the thread that it will live in.
 
-    def __init__(self, make: "Callable[[], Engine]", verb: str) -> None:
+    With `lasting` the root outlives this process: then downloads go on elsewhere also after a fault.
+    """
+
+    def __init__(self, make: "Callable[[], Engine]", verb: str, *, lasting: bool = True) -> None:
         self._make = make
         self._verb = verb
         self._thread = threading.Thread(target=self._run, name="rbee-engine", daemon=True)
-        self._ready: asyncio.Future[None] | None = None
+        self._ready = asyncio.Event()
         self._home: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
         self._stop: asyncio.Event | None = None
+        self._lasting = lasting
         self._hand_over = False
         self._leaving = False
         self._has_let_go = threading.Event()
@@ -97,7 +101,6 @@ class EngineThread:
     def start(self, on_changes: "Callable[[Changes], None]", on_failure: Callable[[Exception], None]) -> None:
         """Start the thread; both functions are called on the loop that runs now."""
         self._home = asyncio.get_running_loop()
-        self._ready = self._home.create_future()
         self._mailbox = Mailbox(self._home, on_changes)
         self._on_failure = on_failure
         self._thread.start()
@@ -150,8 +153,8 @@ class EngineThread:
             self._has_let_go.wait(_STOP_SECONDS)
 
     async def _there(self) -> "tuple[Engine, asyncio.AbstractEventLoop]":
-        if self._ready is not None:
-            await asyncio.shield(self._ready)
+        if not self._leaving:  # a key may come before the engine
+            await self._ready.wait()
         if self._engine is None or self._loop is None:
             raise RuntimeError("the engine is not running")
         return self._engine, self._loop
@@ -181,7 +184,7 @@ class EngineThread:
 
         async with engine:
             self._engine = engine
-            self._tell_home(self._set_ready)
+            self._tell_home(self._ready.set)
             tasks = [
                 asyncio.create_task(self._follow(engine), name="follow"),
                 asyncio.create_task(engine.watch(), name="watch"),
@@ -189,7 +192,8 @@ class EngineThread:
             ]
             stopped = asyncio.create_task(stop.wait(), name="stop")
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if self._hand_over and engine.provisioner.active:
+            failed = stopped not in done and self._lasting
+            if (self._hand_over or failed) and engine.provisioner.active:
                 with suppress(
                     Exception
                 ):  # a runner that does not start leaves the jobs interrupted, not lost
@@ -205,10 +209,6 @@ class EngineThread:
         async for changes in engine.changes(FOLLOW_SECONDS):
             if self._mailbox is not None:
                 self._mailbox.put(changes)
-
-    def _set_ready(self) -> None:
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
 
     def _tell_home(self, what: Callable[..., None], *words: Any) -> None:
         with suppress(RuntimeError):

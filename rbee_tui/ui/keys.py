@@ -60,6 +60,9 @@ def _is_whole(situation: Situation) -> bool:
 
 
 def _can_start(situation: Situation) -> bool:
+    job = _job(situation)
+    if job is not None:
+        return job.job.state == "done"
     line = _model(situation)
     return _is_whole(situation) and line is not None and line.running is None and line.activity is None
 

@@ -25,10 +25,9 @@ SECONDS = 20.0
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
 # The child has to make the pty its controlling terminal before it becomes the program.
-_EXEC = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execvp(sys.argv[1], sys.argv[1:])"
-)
+_EXEC = """import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])"""
 
 
 def surroundings(home: Path, endpoint: str = "http://127.0.0.1:9", **more: str) -> dict[str, str]:
@@ -85,7 +84,7 @@ class Pty:
         """Wait until these words were written."""
         until = time.monotonic() + seconds
         while words not in self.shown(since):
-            assert time.monotonic() < until, f"{words!r} was not shown in\n{self.shown(since)[-3000:]}"
+            assert time.monotonic() < until, f"{words!r} was not shown in\n{self.shown(since)[-6000:]}"
             time.sleep(0.02)
 
     def open_modes(self) -> set[str]:
@@ -133,6 +132,17 @@ class Pty:
         code = self.process.wait(seconds)
         time.sleep(0.1)  # what it wrote last is still to be read
         return 128 - code if code < 0 else code
+
+    def ended_at_a_cost(self, seconds: float = SECONDS) -> tuple[int, float]:
+        """Its exit code, and the seconds of processor time that it took from now to its end."""
+        before = processor_seconds(self.process.pid)
+        until = time.monotonic() + seconds
+        while not (found := os.wait4(self.process.pid, os.WNOHANG))[0]:
+            assert time.monotonic() < until, "it did not end"
+            time.sleep(0.01)
+        self.process.returncode = os.waitstatus_to_exitcode(found[1])
+        code = self.process.returncode
+        return 128 - code if code < 0 else code, found[2].ru_utime + found[2].ru_stime - before
 
     def __enter__(self) -> Self:
         return self
@@ -238,3 +248,17 @@ def processes_of(home: Path) -> dict[int, str]:
                 if words:
                     found[int(place.name)] = words.strip()
     return found
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+def state_of(pid: int) -> str:
+    """A process's state: T where it is stopped."""
+    return _stat(pid)[0]
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has taken, and its ended children."""
+    return sum(map(int, _stat(pid)[11:15])) / os.sysconf("SC_CLK_TCK")

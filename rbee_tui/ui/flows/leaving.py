@@ -31,7 +31,8 @@ async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
         await app.bridge.ask(lambda engine: settings.write(engine.root, Settings(on_quit=_chosen(answer))))
     if answer != "background":
         app.narrate("pausing the downloads" if answer == "pause" else "cancelling the downloads", "busy")
-        await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
+        ended = await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
+        app.house.jobs |= {job.id: job for job in ended}
     await app.leave(hand_over=answer == "background", code=code)
 
 
@@ -47,10 +48,9 @@ def _chosen(answer: str) -> OnQuit:
     return "background" if answer == "background" else "pause"
 
 
-async def _end_jobs(engine: "Engine", jobs: list[JobProgress], answer: str) -> None:
-    provisioner = engine.provisioner
-    for job in jobs:
-        await (provisioner.pause(job.id) if answer == "pause" else provisioner.cancel(job.id))
+async def _end_jobs(engine: "Engine", jobs: list[JobProgress], answer: str) -> list[JobProgress]:
+    end = engine.provisioner.pause if answer == "pause" else engine.provisioner.cancel
+    return [await end(job.id) for job in jobs]
 
 
 def own_jobs(house: House) -> list[JobProgress]:
@@ -95,8 +95,8 @@ def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:
         f"{clean(each.model)} keeps running on {each.url} (rbee stop {clean(each.model)} ends it)"
         for each in house.running
     ]
-    if handed_over:
-        jobs = own_jobs(house)
+    jobs = own_jobs(house)
+    if handed_over and jobs:
         names = ", ".join(clean(job.model_id) for job in jobs[:3]) + (" ..." if len(jobs) > 3 else "")  # noqa: PLR2004
         lines.append(f"downloads go on in the background: {names} (rbee jobs shows them)")
     paused = [job for job in house.jobs.values() if job.state == "paused"]
@@ -110,13 +110,17 @@ def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:
 async def suspend(app: "RbeeApp") -> None:
     """Hand downloads over, give the terminal back, stop; after `fg` go on with an engine of its own."""
     app.narrate("handing over before the shell takes the terminal", "busy")
-    await app.bridge.leave(hand_over=not app.temporary)
     app.stopping = True
+    mine = own_jobs(app.house)
+    await app.bridge.leave(hand_over=not app.temporary)
     with app.suspend():
         # As the terminal itself does it: the whole job stops, and nothing where no shell could continue it.
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(0, signal.SIGTSTP)
         app.take_signals(signal.SIGTSTP)
+    # After the signal to continue, which waits for its turn.
+    app.call_later(setattr, app, "stopping", False)
     app.begin()
     app.draw_all()
-    app.narrate("back: downloads are in the hands of the background runner", "quiet")
+    handed = mine and not app.temporary
+    app.narrate("back: the background runner has the downloads" if handed else "back", "quiet")

@@ -10,7 +10,7 @@ from rbee_tui.engine.workers import offers
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
-from rbee_tui.ui.lines import ActivityLine, Cell, Column, ModelLine, WorkerLine
+from rbee_tui.ui.lines import ActivityLine, Cell, Column, JobLine, ModelLine, WorkerLine
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.prompt import PromptScreen
 from rbee_tui.ui.screens.question import Answer, Question
@@ -94,13 +94,14 @@ async def install_worker(app: "RbeeApp", worker_id: str) -> bool:
 
 
 async def start(app: "RbeeApp", situation: Situation) -> None:
-    """Start a worker on the model under the cursor: what is missing is installed first."""
+    """Start a worker on the model under the cursor, also one that has come; what is missing comes first."""
     model_id = _model_id(situation)
     outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
     if await app.question(_start_question(outlook)) is None or outlook.refusal or outlook.worker_id is None:
         return
     if not outlook.installed and not await install_worker(app, outlook.worker_id):
         return
+    app.show_line("models", model_id)
     await start_worker(app, model_id)
 
 
@@ -213,4 +214,7 @@ async def logs(app: "RbeeApp", situation: Situation) -> None:
 
 
 def _model_id(situation: Situation) -> str:
-    return situation.line.entry.id if isinstance(situation.line, ModelLine) else ""
+    line = situation.line
+    if isinstance(line, JobLine):
+        return line.job.model_id
+    return line.entry.id if isinstance(line, ModelLine) else ""
