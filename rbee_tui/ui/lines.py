@@ -307,7 +307,7 @@ def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
         "fetching": "",
         "queued": "queued",
         "done": f"{glyphs.ok} verified",
-    }.get(file.state, file.state)
+    }.get(file.state, clean(file.state))
     return (
         Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
         Cell(_rate(file.rate) if moving else "", "quiet"),
