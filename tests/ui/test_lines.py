@@ -183,9 +183,7 @@ class TestDownloads:
     def test_one_that_waits_says_for_what(self):
         """Where nothing comes, the word goes before the bar; one file that comes is enough for a bar."""
         waiting = a_file(rate=0.0, waiting_for="the network")
-        line = JobLine(a_job(rate=0.0, seconds_left=None, files=1).__class__(
-            **(msgspec.structs.asdict(a_job(rate=0.0, seconds_left=None)) | {"files": [waiting]})
-        ))  # fmt: skip
+        line = JobLine(msgspec.structs.replace(a_job(rate=0.0, seconds_left=None), files=[waiting]))
         assert texts(lines.download_cells(line, UNICODE))[1].strip() == "the network"
         assert lines.share_of(line) is None
         moving = JobLine(msgspec.structs.replace(a_job(), files=[waiting, a_file()]))

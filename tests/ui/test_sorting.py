@@ -54,8 +54,11 @@ class TestOrder:
 
     @given(st.text(max_size=30))
     def test_a_date_from_outside_may_be_anything(self, stamp):
-        """A broken one takes the sorting down with it otherwise."""
+        """Nothing is taken down by it; one with fractions of a second is no later for these."""
         Order(3).sorted([ModelLine(a_model("a", updated_at=stamp)), *LINES])
+        stamps = ("2026-01-01T00:00:00.123Z", "2026-01-02T00:00:00Z")
+        fine, later = (ModelLine(a_model("a", updated_at=at)) for at in stamps)
+        assert Order(3).sorted([fine, later]) == [later, fine]
 
     def test_the_ill_before_the_well(self):
         """Among those with which nothing goes on: they want something."""
