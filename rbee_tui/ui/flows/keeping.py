@@ -71,7 +71,13 @@ async def take_up(app: "RbeeApp", situation: Situation) -> None:
     if isinstance(line, ModelLine):
         path = Path(line.entry.directory)
         entry = await app.bridge.ask(lambda engine: engine.models.import_gguf(path, link=True))
+        await app.bridge.call(_look_again)
         app.narrate(f"{clean(entry.id)} is a model now", "ok")
+
+
+async def _look_again(engine: "Engine") -> None:
+    """The fact of an import names the model, not the file that it was."""
+    engine.watching.look_again()
 
 
 async def delete(app: "RbeeApp", situation: Situation) -> None:
