@@ -309,7 +309,7 @@ def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
         "fetching": "",
         "queued": "queued",
         "done": f"{glyphs.ok} verified",
-    }.get(file.state, file.state)
+    }.get(file.state, clean(file.state))
     return (
         Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
         *_rate_and_left(file, moving, word),

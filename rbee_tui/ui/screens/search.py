@@ -96,7 +96,7 @@ def _choice(repo: RepoSummary) -> Choice:
     cells = (
         Cell(f"{repo.downloads:,}"),
         Cell(f"{repo.likes:,}", "quiet"),
-        Cell((repo.updated_at or "")[:10], "quiet"),
+        Cell(clean((repo.updated_at or "")[:10]), "quiet"),
         Cell("gated", "busy") if repo.gated else Cell("open", "quiet"),
         Cell(clean(repo.id)),
     )
