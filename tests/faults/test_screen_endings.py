@@ -130,25 +130,25 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 def press_q(screen: Pty) -> None:
     screen.press("q")
-    screen.wait("go on in the background")
+    screen.wait("Go on in the background")
     screen.press("enter")
 
 
 def press_ctrl_c_twice(screen: Pty) -> None:
     screen.press("ctrl+c")
-    screen.wait("go on in the background")
+    screen.wait("Go on in the background")
     screen.press("ctrl+c")
 
 
 def interrupt_twice(screen: Pty) -> None:
     screen.signal(signal.SIGINT)
-    screen.wait("go on in the background")
+    screen.wait("Go on in the background")
     screen.signal(signal.SIGINT)
 
 
 def pause_and_leave(screen: Pty) -> None:
     screen.press("q")
-    screen.wait("go on in the background")
+    screen.wait("Go on in the background")
     screen.press("p")
 
 

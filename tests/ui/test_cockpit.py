@@ -90,7 +90,7 @@ class TestFirstRun:
         """All three, with their titles."""
         async with cockpit(root, "http://127.0.0.1:9", size) as here:
             await here.sees("1 Models", "2 Workers", "3 Downloads")
-            await here.sees("No models yet.", "a  add one: it searches the Hugging Face Hub")
+            await here.sees("No models yet.", "a  adds one: it searches the Hugging Face Hub")
             await here.sees("No workers yet.", "No downloads.", "a Add", "? Help", "q Quit")
 
     async def test_a_demo_says_which_hub(self, root: Root):
@@ -319,7 +319,7 @@ class TestModels:
         """Enter shows all of it; y copies one thing of it, by OSC 52."""
         async with cockpit(root, "http://127.0.0.1:9") as here:
             await here.press("enter")
-            await here.sees("Model tiny", "directory", "1 files")
+            await here.sees("Model tiny", "directory", "1 file")
             await here.press("escape")
             await here.press("y")
             await here.sees("OSC 52", "directory")
@@ -355,7 +355,7 @@ class TestFinding:
             assert self.names(here) == ["alpha", "beta", "gamma"]
             await here.press("slash")
             await here.type("zzz")
-            await here.sees("nothing matches; Esc clears the filter")
+            await here.sees("Nothing matches.", "clears the filter")
             await here.press("escape")
             assert self.names(here) == ["alpha", "beta", "gamma"]
 
@@ -492,7 +492,7 @@ class TestLeaving:
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
             await here.press("q")
-            await here.sees("Leave while 1 download run", "go on in the background")
+            await here.sees("Leave while 1 download runs", "Go on in the background")
             said = await here.ends("p")
             assert any("paused" in line for line in said) or JobStore(root).list()[0].wanted == "paused"
         (record,) = JobStore(root).list()
@@ -549,7 +549,7 @@ class TestLeaving:
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
             await here.press("q")
-            await here.sees("P pause, always")
+            await here.sees("P Pause, from now on")
             await here.ends("P")
         assert settings.read(root) == Settings(on_quit="pause")
         async with cockpit(root, hub) as here:
