@@ -33,7 +33,7 @@ from rbee_tui.engine.paths import Root, beneath
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.text import now, size
-from rbee_tui.engine.transfer import Progress, Source
+from rbee_tui.engine.transfer import Progress, Source, Traffic
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
@@ -55,6 +55,7 @@ class JobRunner:
         facts: Facts,
         threads: Executor,
         token: str | None,
+        traffic: Traffic,
     ) -> None:
         self.record = record
         self.progress = [Progress(total=file.size_bytes) for file in record.files]
@@ -65,6 +66,7 @@ class JobRunner:
         self._facts = facts
         self._threads = threads
         self._token = token
+        self._traffic = traffic
         self._stop = threading.Event()
         self._finished = set(record.finished)
         self._meters = [Meter() for _ in record.files]
@@ -144,6 +146,7 @@ class JobRunner:
                 stop=self._stop,
                 progress=progress,
                 lock=self._store.root.locks / f"part-{name}.lock",
+                traffic=self._traffic,
             )
         if not known:
             self._publish(index)

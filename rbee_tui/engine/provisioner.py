@@ -43,6 +43,7 @@ from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.text import clean, now, size
+from rbee_tui.engine.transfer import Traffic
 
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
@@ -75,6 +76,7 @@ class ModelProvisioner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._runners: dict[str, JobRunner] = {}
         self._leaving = False
+        self._traffic = Traffic()
         self._threads = ThreadPoolExecutor(JOBS_AT_ONCE * FILES_AT_ONCE + FILES_AT_ONCE, "rbee-file")
         who = identify(os.getpid())
         if who is None:  # pragma: no cover - a process that reads this is alive
@@ -304,6 +306,7 @@ class ModelProvisioner:
             facts=self.facts,
             threads=self._threads,
             token=self.hub.token if record.endpoint == self.hub.endpoint else None,
+            traffic=self._traffic,
         )
         self._runners[record.id] = runner
         try:

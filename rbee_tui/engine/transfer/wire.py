@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -64,8 +65,10 @@ def origin(url: str) -> Origin:
 class Body:
     """The bytes of an answer; the first `skip` of them are there already."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, host: str, skip: int) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, host: str, skip: int, *, whole: bool) -> None:
         self.skip = skip
+        self.whole = whole
+        """Whether the whole file comes, though a part of it was asked for."""
         self._response = response
         self._host = host
 
@@ -75,8 +78,11 @@ class Body:
             return self._response.read1(count, decode_content=False)
 
     def close(self) -> None:
-        """Close the connection: the rest of the body is not wanted."""
-        self._response.close()
+        """Be done with it; the connection is kept if everything that it announced was read."""
+        if self._response.length_remaining == 0:
+            self._response.release_conn()
+        else:
+            self._response.close()
 
 
 class Wire:
@@ -85,7 +91,7 @@ class Wire:
     def __init__(self, source: Source, token: str | None, limits: Limits) -> None:
         self._source = source
         self._token = token
-        self._limits = limits
+        self.limits = limits
         self._url = _resolve_url(source)
         try:
             self._hub = origin(self._url)
@@ -94,34 +100,39 @@ class Wire:
                 f"{clean(source.endpoint)[:80]!r} is not the address of a Hub",
                 hint="set HF_ENDPOINT to its URL",
             ) from None
-        self._storage: str | None = None
-        self._etag: str | None = None
+        self._known = _Known(None, None)
 
-    def open(self, gap: Gap, line: Line) -> Body:
+    def link(self, line: Line) -> "Link":
+        """A connection of its own, kept from one request to the next."""
+        return Link(self, line)
+
+    def open(self, gap: Gap, link: "Link") -> Body:
         """Ask for a range of the file; raises Fault for what may pass, else the RbeeError that ends it."""
+        known = self._known
         try:
-            return self._walk(gap, line)
+            return self._walk(gap, link, known)
         except Fault as fault:
             # A storage that refuses or answers nonsense may be replaced by asking the Hub again.
-            if fault.kind in ("expired", "answer"):
-                self._storage = self._etag = None
+            if fault.kind in ("expired", "answer") and self._known is known:
+                self._known = _Known(None, None)
             raise
 
-    def _walk(self, gap: Gap, line: Line) -> Body:
-        url, etag = self._storage or self._url, self._etag
-        left_hub = self._storage is not None
-        for _ in range(self._limits.redirects + 1):
+    def _walk(self, gap: Gap, link: "Link", known: "_Known") -> Body:
+        url, etag = known.storage or self._url, known.etag
+        left_hub = known.storage is not None
+        for _ in range(self.limits.redirects + 1):
             here = origin(url)
             left_hub = left_hub or here != self._hub
             headers = self._headers(gap, etag, with_token=not left_hub)
-            response = self._request(url, here, headers, line)
+            response = link.request(url, here, headers)
             verdict = judge(
                 _answer(response, here, at_hub=here == self._hub),
                 Asked(self._source, gap, "If-Range" in headers, "Authorization" in headers),
             )
             if isinstance(verdict, Proceed):
                 self._remember(url, response, left_hub=left_hub)
-                return Body(response, here.host, verdict.skip)
+                whole = response.status == HTTPStatus.OK and "Range" in headers
+                return Body(response, here.host, verdict.skip, whole=whole)
             response.close()
             if isinstance(verdict, Follow):
                 url = self._target(url, here, verdict.location)
@@ -135,9 +146,10 @@ class Wire:
         )
 
     def _remember(self, url: str, response: urllib3.BaseHTTPResponse, *, left_hub: bool) -> None:
-        self._storage = url if left_hub else None
         etag = response.headers.get("etag", "")
-        self._etag = etag if _STRONG_ETAG.match(etag) else None
+        known = _Known(url if left_hub else None, etag if _STRONG_ETAG.match(etag) else None)
+        if known != self._known:
+            self._known = known
 
     def _headers(self, gap: Gap, etag: str | None, *, with_token: bool) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": f"rbee/{__version__}"}
@@ -164,23 +176,60 @@ class Wire:
             )
         return target
 
-    def _request(
-        self, url: str, here: Origin, headers: dict[str, str], line: Line
+
+class _Known(NamedTuple):
+    """What an answer taught: the storage's signed address, and the ETag of what it has."""
+
+    storage: str | None
+    etag: str | None
+
+
+class Link:
+    """The connections of one attempt, one to each origin that it meets; all of them on the attempt's line."""
+
+    def __init__(self, wire: Wire, line: Line) -> None:
+        self._wire = wire
+        self._line = line
+        self._managers: dict[Origin, urllib3.PoolManager] = {}
+
+    def open(self, gap: Gap) -> Body:
+        """As `Wire.open()`, over this link's connections."""
+        return self._wire.open(gap, self)
+
+    def request(self, url: str, here: Origin, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask once; a kept connection that the other side has closed meanwhile is replaced. Raises Fault."""
+        manager = self._managers.get(here)
+        if manager is not None:
+            try:
+                return self._ask(manager, url, here, headers)
+            except Fault as fault:
+                manager.clear()
+                if fault.kind != "network":
+                    raise
+        self._managers[here] = fresh = _manager(here)
+        return self._ask(fresh, url, here, headers)
+
+    def _ask(
+        self, manager: urllib3.PoolManager, url: str, here: Origin, headers: dict[str, str]
     ) -> urllib3.BaseHTTPResponse:
-        timeout = urllib3.Timeout(connect=self._limits.connect, read=self._limits.stall)
-        manager = _manager(here)
-        _THIS_THREAD.line = line
+        limits = self._wire.limits
+        _THIS_THREAD.line = self._line
         with _faults(here.host):
             return manager.request(
                 "GET",
                 url,
                 headers=headers,
-                timeout=timeout,
+                timeout=urllib3.Timeout(connect=limits.connect, read=limits.stall),
                 retries=False,
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
             )
+
+    def close(self) -> None:
+        """Close what is kept."""
+        for manager in self._managers.values():
+            manager.clear()
 
 
 def _resolve_url(source: Source) -> str:
@@ -194,7 +243,7 @@ def _answer(response: urllib3.BaseHTTPResponse, here: Origin, *, at_hub: bool) -
 
 
 def _manager(here: Origin) -> urllib3.PoolManager:
-    """A fresh pool for one request, through the proxy that the environment names for its origin."""
+    """A fresh pool, through the proxy that the environment names for its origin."""
     context = _trust() if here.scheme == "https" else None
     proxy = _proxy(here)
     if proxy is None:

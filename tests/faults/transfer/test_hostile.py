@@ -12,6 +12,8 @@ import pytest
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.transfer import Fetched, hashing
 from tests.engine.transfer.server import (
+    FAST,
+    MANY,
     TOKEN,
     Act,
     Behaviour,
@@ -43,6 +45,8 @@ class Row:
     at: str = "cdn"
     once: str = "right"
     always: str = "error"
+    parts: str = ""
+    """How it ends where the file is asked for in parts, if otherwise."""
     cut_first: bool = False
     """The first connection ends halfway, so that the behaviour meets a Range."""
 
@@ -185,7 +189,7 @@ BEHAVIOURS = {
     "206 that overlaps": Row(_ranged(-100, 100, 0), cut_first=True),
     "206 with another total": Row(_ranged(0, 0, 1), cut_first=True),
     "206 with other bytes": Row(_served(lambda data: bytes(len(data))), cut_first=True),
-    "206 unasked": Row(_ranged(0, 0, 0)),
+    "206 unasked": Row(_ranged(0, 0, 0), parts="right"),
     "one flipped bit": Row(_served(_flipped)),
     "a new ETag midway": Row(_new_etag, always="either"),
     "early FIN": Row(_served(lambda data: data[: len(data) // 2]), always="either"),
@@ -194,8 +198,12 @@ BEHAVIOURS = {
     "RST at once": Row(_reset_at_once),
     "RST at once, at the hub": Row(_reset_at_once, at="hub"),
     "bytes after Content-Length": Row(_served(lambda data: data + b"extra" * 999), always="right"),
-    "a longer Content-Length": Row(_served(lambda data: data + b"e", declared=1), once="error"),
-    "a shorter Content-Length": Row(_served(lambda data: data[:-1], declared=-1), once="error"),
+    "a longer Content-Length": Row(
+        _served(lambda data: data + b"e", declared=1), once="error", parts="either"
+    ),
+    "a shorter Content-Length": Row(
+        _served(lambda data: data[:-1], declared=-1), once="error", parts="either"
+    ),
     "stall for ever in the body": Row(_stall_in_body, always="either"),
     "stall for ever before the headers": Row(Exchange.stall),
     "stall for ever at the hub": Row(Exchange.stall, at="hub"),
@@ -250,7 +258,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, Hub, float]:
-    """One fetch against one behaviour; its result or its error, the server, the seconds."""
+    """One fetch against one behaviour: its result or its error, the server, the seconds.
+
+    Every other seed fetches over several connections.
+    """
     random.seed(seed)
     with Hub(content(seed, 150_000 + seed)) as hub:
         if row.cut_first:
@@ -258,7 +269,7 @@ def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, H
         hub.behaviour = Behaviour(row.act, at=row.at, times=1 if once else None)
         began = time.monotonic()
         try:
-            result: object = place.fetch(hub.source())
+            result: object = place.fetch(hub.source(), limits=MANY if seed % 2 else FAST)
         except RbeeError as error:
             result = error
         return result, hub, time.monotonic() - began
@@ -289,6 +300,12 @@ def _verdict(place: Place, hub: Hub, result: object) -> str:
     return "an unfit text" if leaky else "error"
 
 
+def _allowed(row: Row, ending: str, seed: int) -> set[str]:
+    """How it may end."""
+    ending = row.parts or ending if seed % 2 else ending
+    return {"right", "error"} if ending == "either" else {ending}
+
+
 class TestHostileServers:
     """Whatever a server does: the right file or a sentence, in time, and not a byte elsewhere."""
 
@@ -297,7 +314,7 @@ class TestHostileServers:
         """It happens once: what may pass is got over."""
         row = BEHAVIOURS[name]
         result, hub, seconds = _attack(row, place, seed, once=True)
-        assert _verdict(place, hub, result) == row.once, result
+        assert _verdict(place, hub, result) in _allowed(row, row.once, seed), result
         assert seconds < SECONDS
 
     @pytest.mark.parametrize("name", BEHAVIOURS)
@@ -306,7 +323,7 @@ class TestHostileServers:
         row = BEHAVIOURS[name]
         result, hub, seconds = _attack(row, place, seed, once=False)
         found = _verdict(place, hub, result)
-        assert found in ({"right", "error"} if row.always == "either" else {row.always}), result
+        assert found in _allowed(row, row.always, seed), result
         assert seconds < SECONDS
 
     def test_refused_then_back(self, place: Place) -> None:
