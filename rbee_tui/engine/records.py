@@ -30,6 +30,13 @@ _LOCK_WAIT_SECONDS = 10.0
 _ID_CHARACTERS = frozenset("0123456789abcdef")
 
 
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for all downloads of a root, in `state/transfer.json`."""
+
+    cap: int | None = None
+    """Bytes per second of all processes together."""
+
+
 class JobStore:
     """The job records of one root."""
 
@@ -43,6 +50,21 @@ class JobStore:
     def job_lock(self, job_id: str, verb: str) -> Lock:
         """The lock that a job's runner holds from its first byte to its last."""
         return Lock(self.root.locks / f"job-{job_id}.lock", verb)
+
+    def settings(self) -> Settings:
+        """What holds for all downloads; the usual where nothing was written that can be read."""
+        try:
+            return msgspec.json.decode(self._settings_path.read_bytes(), type=Settings)
+        except (OSError, msgspec.MsgspecError):
+            return Settings()
+
+    def put_settings(self, settings: Settings) -> None:
+        """Write them durably; the caller holds `records_lock`."""
+        durable.write(self._settings_path, msgspec.json.encode(settings), mode=0o600)
+
+    @property
+    def _settings_path(self) -> Path:
+        return self.root.jobs.parent / "transfer.json"
 
     def new_id(self) -> str:
         """A job id that no record has: eight hexadecimal digits."""

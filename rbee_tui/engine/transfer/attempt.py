@@ -2,10 +2,11 @@
 
 import os
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ from rbee_tui.engine.transfer.segments import Segment
 from rbee_tui.engine.transfer.sink import Sink, Stream
 from rbee_tui.engine.transfer.source import Limits
 from rbee_tui.engine.transfer.spans import Gap
+from rbee_tui.engine.transfer.throttle import Throttle
 
 if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Body, Link, Wire
@@ -54,6 +56,14 @@ class Line:
                     # The other side was quicker.
                     continue
 
+    def trips(self) -> list[int]:
+        """The round-trip time of each connection in microseconds; none where the system does not tell."""
+        if sys.platform != "linux":
+            return []
+        with self._lock, suppress(OSError):
+            return [_trip(copy) for copy in self._copies]
+        return []
+
     def close(self) -> None:
         """Let go of the copies."""
         with self._lock:
@@ -61,6 +71,13 @@ class Line:
             for copy in self._copies:
                 copy.close()
             self._copies.clear()
+
+
+def _trip(connection: socket.socket) -> int:
+    """The kernel's estimate: a receiver's own where it has one, as it sends next to nothing."""
+    raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    sent, received = struct.unpack_from("=I", raw, 68)[0], struct.unpack_from("=I", raw, 96)[0]
+    return received or sent
 
 
 class Supply(Protocol):
@@ -78,7 +95,7 @@ class Supply(Protocol):
 class Attempt:
     """Fetches segments over one connection. Its counters may be read from outside at any time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs from the start
         self,
         wire: "Wire",
         sink: Sink,
@@ -86,6 +103,9 @@ class Attempt:
         supply: Supply,
         limits: Limits,
         changed: Callable[[], None],
+        *,
+        throttles: Sequence[Throttle] = (),
+        buffer: int | None = None,
     ) -> None:
         self.finished = threading.Event()
         self.began = time.monotonic()
@@ -103,7 +123,10 @@ class Attempt:
         self._limits = limits
         self._changed = changed
         self._line = Line()
-        self._link: Link = wire.link(self._line)
+        self._link: Link = wire.link(self._line, buffer)
+        self._throttles = throttles
+        self._ended = threading.Event()
+        """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None
         self.cut_because: Fault | None = None
         """Why somebody has ended its connection."""
@@ -130,10 +153,12 @@ class Attempt:
     def cut(self, because: Fault) -> None:
         """End the connection; the outcome is this fault."""
         self.cut_because = because
+        self._ended.set()
         self._line.cut()
 
     def abandon(self) -> None:
         """End the connection and keep its thread from the file; does not wait for the network."""
+        self._ended.set()
         self._line.cut()
         with self._touching:
             self._abandoned = True
@@ -188,7 +213,7 @@ class Attempt:
         try:
             while segment.left > 0:
                 self._hold()
-                data = self._read(body, min(self._limits.read, segment.left))
+                data = self._read(body, min(self._chunk(), segment.left))
                 if not self._write(stream, segment, data):
                     return
         finally:
@@ -199,14 +224,29 @@ class Attempt:
         """Read past what is there already: this server sends the file from its beginning only."""
         left = body.skip
         while left > 0:
-            left -= len(self._read(body, min(self._limits.read, left)))
+            left -= len(self._read(body, min(self._chunk(), left)))
+
+    def _chunk(self) -> int:
+        most = self._limits.read
+        for throttle in self._throttles:
+            most = throttle.chunk(most)
+        return most
 
     def _read(self, body: "Body", count: int) -> bytes:
         data = body.read(max(1, count))
         if not data:
             raise Fault("network", "the connection ended before the file did")
         self.arrived += len(data)
+        for throttle in self._throttles:
+            wait = throttle.charge(len(data), time.monotonic())
+            if wait > 0:
+                self._busy_since = time.monotonic()
+                self._ended.wait(wait)
         return data
+
+    def trips(self) -> list[int]:
+        """The round-trip times of its connections in microseconds, where the system tells them."""
+        return self._line.trips()
 
     def _write(self, stream: Stream, segment: Segment, data: bytes) -> bool:
         """Write what is still its own of what was read; False when it is to stop."""

@@ -13,7 +13,8 @@ from rbee_tui.engine.transfer.segments import Segment, Victim
 from rbee_tui.engine.transfer.sink import Sink
 from rbee_tui.engine.transfer.source import Limits, Progress
 from rbee_tui.engine.transfer.spans import Gap
-from rbee_tui.engine.transfer.traffic import Budget, Load
+from rbee_tui.engine.transfer.throttle import Gentle
+from rbee_tui.engine.transfer.traffic import Load, Traffic
 
 if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Wire
@@ -39,21 +40,25 @@ class _Watched:
 class Crew:
     """Fetches what is missing of one file. `bring()` is for its own thread; the others ask for work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs from the start
         self,
         wire: "Wire",
         sink: Sink,
         patience: Patience,
-        budget: Budget,
+        traffic: Traffic,
         limits: Limits,
         progress: Progress,
         *,
+        endpoint: str,
+        gentle: bool = False,
         before: int = 0,
     ) -> None:
         self._wire = wire
         self._sink = sink
         self._patience = patience
-        self._budget = budget
+        self._budget = traffic.budget(endpoint)
+        self._throttle = traffic.throttle
+        self._gentle = Gentle() if gentle else None
         self._limits = limits
         self._progress = progress
         self._watched: list[_Watched] = []
@@ -165,7 +170,16 @@ class Crew:
                 segment = self._take(None)
                 if segment is None:
                     return
-                attempt = Attempt(self._wire, self._sink, segment, self, self._limits, self._changed.set)
+                attempt = Attempt(
+                    self._wire,
+                    self._sink,
+                    segment,
+                    self,
+                    self._limits,
+                    self._changed.set,
+                    throttles=[self._throttle, *([self._gentle.throttle] if self._gentle else [])],
+                    buffer=self._throttle.buffer(self._budget.wanted),
+                )
                 self._watched.append(_Watched(attempt, self._limits))
 
     def _reap(self, now: float) -> None:
@@ -235,5 +249,13 @@ class Crew:
         if self._connected and now >= self._not_before:
             self._progress.waiting_for = ""
         self._progress.connections = self._connected
-        load = Load(self._connected, self._arrived - self._before, held=self._sink.crowded())
+        load = Load(
+            self._connected,
+            self._arrived - self._before,
+            held=self._sink.crowded(),
+            capped=self._throttle.rate is not None or self._gentle is not None,
+        )
+        if self._gentle:
+            rate = sum(each.attempt.meter.rate for each in self._watched)
+            self._gentle.look([t for each in self._watched for t in each.attempt.trips()], rate, now)
         self._budget.report(self, load, now)

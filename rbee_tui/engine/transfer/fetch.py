@@ -39,9 +39,11 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
     lock: Path,
     limits: Limits | None = None,
     traffic: Traffic | None = None,
+    gentle: bool = False,
 ) -> Fetched:
     """Bring `source` to `target`, going on from `part` and its journal; returns once it survives a power cut.
 
+    `traffic` is what it shares with other transfers; a `gentle` one yields to others on the line.
     Raises Stopped when `stop` is set, else an RbeeError: AccessError, NotFoundError, RateLimitedError,
     HubError, NetworkError, NoSpaceError, IntegrityError, StorageError, or BusyError when another process has
     the lock.
@@ -56,7 +58,9 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
             return _fetched(source, source.sha256 or source.blob_id or "", progress, 0)
         limits = limits or Limits()
         shared = traffic or Traffic(limits)
-        transfer = _Transfer(source, part, target, token, stop, progress, limits=limits, traffic=shared)
+        transfer = _Transfer(
+            source, part, target, token, stop, progress, limits=limits, traffic=shared, gentle=gentle
+        )
         try:
             return transfer.run()
         finally:
@@ -121,6 +125,7 @@ class _Transfer:
         *,
         limits: Limits,
         traffic: Traffic,
+        gentle: bool,
     ) -> None:
         self._source = source
         self._part = part
@@ -130,6 +135,7 @@ class _Transfer:
         self._progress = progress
         self._limits = limits
         self._traffic = traffic
+        self._gentle = gentle
         self._handle = -1
         self._sink: Sink | None = None
         self._checkpointer: Checkpointer | None = None
@@ -255,8 +261,17 @@ class _Transfer:
         )
 
     def _crew(self, wire: "Wire", sink: Sink, patience: Patience) -> Crew:
-        budget = self._traffic.budget(self._source.endpoint)
-        return Crew(wire, sink, patience, budget, self._limits, self._progress, before=self._arrived)
+        return Crew(
+            wire,
+            sink,
+            patience,
+            self._traffic,
+            self._limits,
+            self._progress,
+            endpoint=self._source.endpoint,
+            gentle=self._gentle,
+            before=self._arrived,
+        )
 
     def _heed(self) -> None:
         """Raise what ends the transfer from outside the crew: a stop, or a failure in another thread."""

@@ -1,4 +1,4 @@
-"""What all transfers of a process share: the connections to each origin."""
+"""What all transfers of a process share: the connections to each origin, and the cap."""
 
 import threading
 from typing import Protocol
@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from rbee_tui.engine.transfer.source import Limits
+from rbee_tui.engine.transfer.throttle import Throttle
 from rbee_tui.engine.transfer.tuner import Tuner
 
 
@@ -87,7 +88,15 @@ class Traffic:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._budgets: dict[str, Budget] = {}
+        self.throttle = Throttle()
+        """The cap of everything that this process receives."""
         self._lock = threading.Lock()
+
+    def taken_elsewhere(self, connections: dict[str, int]) -> None:
+        """Say how many connections other processes have, by endpoint."""
+        with self._lock:
+            for endpoint, budget in self._budgets.items():
+                budget.taken_elsewhere = connections.get(endpoint, 0)
 
     def budget(self, endpoint: str) -> Budget:
         """The connections of files that come from one Hub or mirror."""

@@ -102,9 +102,9 @@ class Wire:
             ) from None
         self._known = _Known(None, None)
 
-    def link(self, line: Line) -> "Link":
-        """A connection of its own, kept from one request to the next."""
-        return Link(self, line)
+    def link(self, line: Line, buffer: int | None = None) -> "Link":
+        """A connection of its own, kept from one request to the next; `buffer` as in `Throttle.buffer()`."""
+        return Link(self, line, buffer)
 
     def open(self, gap: Gap, link: "Link") -> Body:
         """Ask for a range of the file; raises Fault for what may pass, else the RbeeError that ends it."""
@@ -187,8 +187,9 @@ class _Known(NamedTuple):
 class Link:
     """The connections of one attempt, one to each origin that it meets; all of them on the attempt's line."""
 
-    def __init__(self, wire: Wire, line: Line) -> None:
+    def __init__(self, wire: Wire, line: Line, buffer: int | None) -> None:
         self._wire = wire
+        self._buffer = buffer
         self._line = line
         self._managers: dict[Origin, urllib3.PoolManager] = {}
 
@@ -206,7 +207,7 @@ class Link:
                 manager.clear()
                 if fault.kind != "network":
                     raise
-        self._managers[here] = fresh = _manager(here)
+        self._managers[here] = fresh = _manager(here, self._buffer)
         return self._ask(fresh, url, here, headers)
 
     def _ask(
@@ -242,12 +243,16 @@ def _answer(response: urllib3.BaseHTTPResponse, here: Origin, *, at_hub: bool) -
     return Answer(response.status, headers, here.host, at_hub, time.time())
 
 
-def _manager(here: Origin) -> urllib3.PoolManager:
+def _manager(here: Origin, buffer: int | None = None) -> urllib3.PoolManager:
     """A fresh pool, through the proxy that the environment names for its origin."""
     context = _trust() if here.scheme == "https" else None
+    # Set before the connection is made: TCP agrees on its window then.
+    options: list[tuple[int, int, int | bytes]] = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    if buffer is not None:
+        options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, buffer))
     proxy = _proxy(here)
     if proxy is None:
-        manager = urllib3.PoolManager(ssl_context=context)
+        manager = urllib3.PoolManager(ssl_context=context, socket_options=options)
     else:
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
@@ -256,6 +261,7 @@ def _manager(here: Origin) -> urllib3.PoolManager:
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
             proxy_ssl_context=_trust() if parts.scheme == "https" else None,
             ssl_context=context,
+            socket_options=options,
         )
     pools: dict[str, type[HTTPConnectionPool | HTTPSConnectionPool]] = {
         "http": _HttpPool,
