@@ -70,8 +70,8 @@ class TestPull:
         for process in both:
             _, said = process.communicate(timeout=60)
             assert process.returncode == 0, said
-        # An idle connection relieves another: what the server has on the way by then comes twice.
-        assert hub.bytes_sent(NAME) <= len(BIG) + (1 << 20)
+        # An idle connection relieves another: what the server had on the way by then is counted twice.
+        assert hub.bytes_sent(NAME) < 1.5 * len(BIG)
         assert len(rbee.json("jobs")) == 1
 
     def test_shards_come_as_one_model(self, rbee: Rbee):
