@@ -87,6 +87,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it yields to others on the line."""
     held_files: list[int] = []
     """Indices of the files that are paused on their own."""
+    repairs: bool = False
+    """Whether it mends a model that was whole: what is there of it stays when it is cancelled."""
     keep_partial: bool = False
     """Whether cancelling it leaves what has arrived, for a later download of the same files."""
 

@@ -6,6 +6,7 @@ It is over 400 lines because it is the one face of downloads: each verb is a met
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Self
 
 import msgspec
 
-from rbee_tui.engine import choices, errors, planning
+from rbee_tui.engine import choices, errors, planning, repair
+from rbee_tui.engine.artifacts import Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import (
@@ -28,13 +30,14 @@ from rbee_tui.engine.errors import (
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths
+from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths, source_of
 from rbee_tui.engine.jobs import (
     ADOPTIONS_WITHOUT_A_BYTE,
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
     JobProgress,
     Outcome,
+    PlannedFile,
     Record,
     Run,
     Where,
@@ -49,9 +52,11 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
 from rbee_tui.engine.records import JobStore
+from rbee_tui.engine.repair import Repair
 from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import clean, now, size
-from rbee_tui.engine.transfer import Traffic
+from rbee_tui.engine.transfer import Progress, Traffic
+from rbee_tui.engine.transfer.mend import take_back
 
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
@@ -176,6 +181,79 @@ class ModelProvisioner:
             text = f"{clean(record.model.id)}: {size(record.total)} to download"
             self.facts.tell("job.queued", record.id, text)
         return record, lock
+
+    async def repair(
+        self, model_id: str, progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> Repair:
+        """Find the bad blocks of a model's files and start a job that fetches those alone.
+
+        `run(job_id)` sees it through. Without block digests beside a file all of it is fetched, and the note
+        says so. Raises NotFoundError, RefusedError where nobody knows whence the model came or a download
+        wants it, BusyError while its files are in use, and transfer.Stopped once `stop` is set.
+        """
+        begun, lock = await asyncio.to_thread(
+            self._begin_repair, model_id, progress or Progress(), stop or threading.Event()
+        )
+        if begun.job_id is not None:
+            self._start(begun.job_id, lock)
+        return begun
+
+    def _begin_repair(
+        self, model_id: str, progress: Progress, stop: threading.Event
+    ) -> tuple[Repair, Lock | None]:
+        with self.models.lock(model_id, "repair"):
+            entry = self.models.get(model_id)
+            model = repair.require_origin(entry)
+            files = repair.planned(entry, model, self.hub)
+            directory = self.models.directory(model_id)
+            record = self._repair_record(model, files)
+            sources = [source_of(record, file) for file in files]
+            broken = repair.examine(directory, sources, [f.target for f in files], stop, progress)
+            told = [
+                repair.FileRepair(
+                    path=files[each.index].target,
+                    bad_blocks=each.damage.bad_blocks,
+                    blocks=each.damage.blocks,
+                    fetch_bytes=each.damage.bad_bytes(files[each.index].size_bytes),
+                    note=each.damage.note,
+                )
+                for each in broken
+            ]
+            if not broken:
+                return Repair(id=model_id, job_id=None, files=[]), None
+            right = set(range(len(files))) - {each.index for each in broken}
+            record = msgspec.structs.replace(record, finished=sorted(right))
+            with self.store.records_lock(self.verb):
+                self._require_unwanted(model_id)
+                paths = part_paths(record, self.root, self.models)
+                for each in broken:
+                    take_back(each.target, paths[each.index], sources[each.index], each.damage)
+                lock = self.store.job_lock(record.id, self.verb).acquire()
+                self.store.put(record)
+        self.facts.tell("job.queued", record.id, f"{clean(model_id)}: {len(broken)} files to repair")
+        return Repair(id=model_id, job_id=record.id, files=told), lock
+
+    def _require_unwanted(self, model_id: str) -> None:
+        for record in self.store.list():
+            if record.outcome is None and record.model.id == model_id:
+                raise RefusedError(f"job {record.id} is at work on {clean(model_id)} already")
+
+    def _repair_record(self, model: Model, files: list[PlannedFile]) -> Record:
+        return Record(
+            id=self.store.new_id(),
+            seq=1,
+            wanted="running",
+            order=min((r.order for r in self.store.list() if r.outcome is None), default=1.0) - 1.0,
+            created_at=now(),
+            machine=this_machine(),
+            endpoint=self.hub.endpoint,
+            repo=model.repo or "",
+            revision=model.revision or "",
+            model=model,
+            files=files,
+            fresh_entry=False,
+            repairs=True,
+        )
 
     def _new_record(self, chosen: Plan, records: list[Record], *, fresh: bool, here: bool) -> Record:
         entry = None if fresh else self._find(chosen.model.id)
@@ -370,7 +448,8 @@ class ModelProvisioner:
         With `keep` its partial files stay: `partials()` lists them, a later download goes on from them.
         """
         record = await self._want(
-            job_id, lambda r: msgspec.structs.replace(r, wanted="cancelled", keep_partial=keep)
+            job_id,
+            lambda r: msgspec.structs.replace(r, wanted="cancelled", keep_partial=keep or r.repairs),
         )
         lock = self.store.job_lock(job_id, self.verb)
         while record.outcome is None:

@@ -72,3 +72,20 @@ class TestSteering:
         purged = rbee.json("jobs", "purge", "--all", "--yes")
         assert purged == {"names": [kept["name"]], "freed_bytes": kept["held_bytes"]}
         assert rbee.json("jobs", "partials") == []
+
+
+class TestRepair:
+    def test_a_damaged_model(self, rbee: Command, hub: DemoHub) -> None:
+        """Verify says what to do, repair what it fetches; verify shows when it was whole."""
+        hub.rate = None
+        rbee.run("pull", "acme/big")
+        path = rbee.home / "models" / "big" / "big.gguf"
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+        code, _, said = rbee.ended("models", "verify", "big")
+        assert (code, "rbee models repair" in said) == (8, True)
+        _, _, said = rbee.ended("models", "repair", "big")
+        assert "big.gguf: 1 of 1 blocks are to be fetched" in said
+        code, _, said = rbee.ended("models", "verify", "--all", "--idle")
+        assert code == 0
+        assert "big is whole (last verified 20" in said
+        assert rbee.json("models", "repair", "big") == {"id": "big", "job_id": None, "files": []}
