@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Body, Link, Wire
 
 _HOLD_SECONDS = 0.02
+_FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
 _NICENESS = 10  # receivers must not starve the hash, which is the critical path
 
@@ -106,6 +107,7 @@ class Attempt:
         *,
         throttles: Sequence[Throttle] = (),
         buffer: int | None = None,
+        few: bool = True,
     ) -> None:
         self.finished = threading.Event()
         self.began = time.monotonic()
@@ -125,6 +127,7 @@ class Attempt:
         self._line = Line()
         self._link: Link = wire.link(self._line, buffer)
         self._throttles = throttles
+        self._most = limits.read if few else limits.read // 4
         self._ended = threading.Event()
         """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None
@@ -227,13 +230,13 @@ class Attempt:
             left -= len(self._read(body, min(self._chunk(), left)))
 
     def _chunk(self) -> int:
-        most = self._limits.read
+        most = self._most
         for throttle in self._throttles:
             most = throttle.chunk(most)
         return most
 
     def _read(self, body: "Body", count: int) -> bytes:
-        data = body.read(max(1, count))
+        data = body.read(max(1, count), fast=self.meter.rate >= _FAST)
         if not data:
             raise Fault("network", "the connection ended before the file did")
         self.arrived += len(data)

@@ -179,6 +179,7 @@ class Crew:
                     self._changed.set,
                     throttles=[self._throttle, *([self._gentle.throttle] if self._gentle else [])],
                     buffer=self._throttle.buffer(self._budget.wanted),
+                    few=self._budget.wanted <= self._limits.connections_first,
                 )
                 self._watched.append(_Watched(attempt, self._limits))
 

@@ -117,7 +117,7 @@ class Limits(msgspec.Struct, frozen=True):
     connection_fast: int = 100_000_000
     """A connection that brings so much a second is not limited by its server: fewer are tried first."""
     window: float = 0.5
-    """How long a number of connections is tried before its rate is judged; half of it for fast ones."""
+    """How long a number of connections is tried before its rate is judged; half of it where it is clear."""
     slow_seconds: float = 5.0
     """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""
     backlog: int = 128 << 20

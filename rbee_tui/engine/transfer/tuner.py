@@ -5,6 +5,7 @@ from typing import Literal
 from rbee_tui.engine.transfer.source import Limits
 
 _RISE = 1.1  # twice the connections have to bring this much more
+_CLEAR_RISE = 1.5  # so much more needs no second look
 _AS_GOOD = 0.95
 _SETTLED_SECONDS = 20.0
 
@@ -44,7 +45,8 @@ class Tuner:
         elif now - self._at >= self._window / 2:
             rate = (arrived - self._arrived) / (now - self._at)
             fast = rate >= self._fast * self.wanted
-            if fast or now - self._at >= self._window:
+            clear = self._phase == "growing" and rate >= self._best * _CLEAR_RISE
+            if fast or clear or now - self._at >= self._window:
                 self._judge(rate, now, fast=fast)
                 self._begin(now, arrived)
         return self.wanted
