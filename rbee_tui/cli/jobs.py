@@ -63,6 +63,8 @@ def print_jobs(found: list[JobProgress]) -> None:
             output.note(f"{job.id}: pid {job.holder} does not answer\n  -> rbee jobs take {job.id}")
         elif job.state == "interrupted":
             output.note(f"{job.id} was interrupted\n  -> rbee resume {job.id}")
+        elif job.waiting_for:
+            output.note(f"{job.id}: {clean(job.waiting_for)}")
 
 
 def _row(job: JobProgress) -> tuple[str, ...]:

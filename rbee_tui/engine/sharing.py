@@ -19,21 +19,24 @@ class Sharing:
         self._who = who
         self._looked = float("-inf")
         self._admitted: set[str] = set()
+        self._mine: set[str] = set()
+        """Jobs that asked here: they count also where their note could not be written."""
 
     def admitted(self, job_id: str, *, fresh: bool = False) -> bool:
         """Whether a job that this process holds may move bytes now."""
+        self._mine.add(job_id)
         if fresh or time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._look(job_id)
+            self._look()
         return job_id in self._admitted
 
-    def _look(self, job_id: str) -> None:
+    def _look(self) -> None:
         self._looked = time.monotonic()
         unfinished = [record for record in self._store.list() if record.outcome is None]
         held: list[Record] = []
         own, others = 0, dict[str, int]()
         for record in unfinished:
             run = self._store.holder(record.id)
-            if run is not None or record.id == job_id:
+            if run is not None or record.id in self._mine:
                 held.append(record)
             if run is not None and run.who == self._who:
                 own += run.connections
