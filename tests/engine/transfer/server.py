@@ -174,6 +174,11 @@ class Hub:
         while self._threads:
             self._threads.pop().join(10)
 
+    def forget(self) -> None:
+        """Behave from now on, and count anew."""
+        self.behaviour = None
+        self._acted = self._seen = 0
+
     def url(self, at: str = "hub") -> str:
         """The address of one of the origins."""
         return f"http://127.0.0.1:{self._listeners[at].getsockname()[1]}"

@@ -1,6 +1,7 @@
 """Hostile and tired servers: each ends with the right file or with a clear sentence, within its time."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.transfer import Fetched, hashing
+from rbee_tui.engine.transfer import Fetched, Stopped, answers, hashing, patience, wire
 from tests.engine.transfer.server import (
     FAST,
     MANY,
@@ -272,12 +273,14 @@ def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, H
 
 
 def _cut_halfway(hub: Hub, place: Place) -> None:
-    hub.rate = 2_000_000
+    """Fetch the first half, from a server that sends no more."""
+    hub.behaviour = Behaviour(_stall_in_body)
     with running(hub, place) as (stop, progress, results):
-        wait_until(lambda: progress.received > len(hub.data) // 3 or bool(results))
+        wait_until(lambda: progress.received >= len(hub.data) // 3 or bool(results))
         stop.set()
         wait_until(lambda: bool(results))
-    hub.rate = None
+    hub.forget()
+    assert not place.target.exists()
 
 
 def _verdict(place: Place, hub: Hub, result: object) -> str:
@@ -358,6 +361,51 @@ class TestHostileServers:
         monkeypatch.setattr(hashing, "matches", lambda *_: True)
         result, hub, _ = _attack(BEHAVIOURS[name], place, 0, once=False)
         assert _verdict(place, hub, result) == "a wrong file"
+
+    @pytest.mark.parametrize(
+        "name", ["206 with a wrong start", "206 that overlaps", "206 with another total"]
+    )
+    def test_without_a_look_at_the_range_it_is_noticed(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: where a range is believed unseen, these rows do not end as they must."""
+        monkeypatch.setattr(answers, "_partial", lambda *_: answers.Proceed())
+        monkeypatch.setattr(answers, "_unsatisfied", lambda *_: answers.Proceed())
+        row = BEHAVIOURS[name]
+        assert _wrong(row, row.always, range(2), tmp_path, once=False) != []
+
+    def test_with_an_unasked_encoding_taken_it_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: gzip that nobody asked for, taken as the file's bytes."""
+        monkeypatch.setattr(answers, "_body", lambda answer, asked: answers.Proceed())
+        row = BEHAVIOURS["gzip"]
+        assert _wrong(row, row.once, range(1), tmp_path, once=True) != []
+
+    def test_a_token_that_leaks_is_noticed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The mutant: a token for whoever is asked."""
+        real = wire.Wire._headers
+        monkeypatch.setattr(
+            wire.Wire, "_headers", lambda self, gap, etag, with_token: real(self, gap, etag, with_token=True)
+        )
+        row = BEHAVIOURS["redirect to a foreign host"]
+        (text,) = _wrong(row, row.always, range(1), tmp_path, once=False)
+        assert "the token at a storage" in text
+
+    def test_patience_without_an_end_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: where failures are not counted, a server that always fails is never given up."""
+        monkeypatch.setattr(patience.Patience, "exhausted", lambda *_: False)
+        monkeypatch.setattr(patience.Patience, "give_up", lambda *_: patience.Delay(0.1, "for ever"))
+        stop = threading.Event()
+        threading.Timer(2.0, stop.set).start()
+        place = Place(tmp_path).prepare()
+        with (
+            Hub(content(1), behaviour=Behaviour(BEHAVIOURS["500"].act, at="hub")) as hub,
+            pytest.raises(Stopped),
+        ):
+            place.fetch(hub.source(), stop=stop)
 
 
 @pytest.fixture
