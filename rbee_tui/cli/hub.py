@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
@@ -59,9 +59,12 @@ def search(*, words: tuple[str, ...], limit: int, as_json: bool) -> None:
     "--id", "model_id", metavar="ID", help="The model's id here; made from its file's name without."
 )
 @click.option("--revision", default="main", show_default=True, help="A branch, a tag or a commit.")
+@click.option("--gentle", is_flag=True, help="Yield to whatever else uses the line.")
 @click.option("--detach", is_flag=True, help="Leave it to a background runner and return at once.")
 @json_option
-def pull(*, what: str, model_id: str | None, revision: str, detach: bool, as_json: bool) -> None:
+def pull(
+    *, what: str, model_id: str | None, revision: str, gentle: bool, detach: bool, as_json: bool
+) -> None:
     """Download a model: FILE is a path, a file's name or a quantisation.
 
     Without FILE the repository's only choice is taken, else its Q4_K_M. What an earlier run had brought is
@@ -70,14 +73,25 @@ def pull(*, what: str, model_id: str | None, revision: str, detach: bool, as_jso
     repo, _, file = what.partition(":")
     if not repo or what.endswith(":"):
         raise UsageError(f"{clean(what)!r} is not REPO[:FILE]", hint="as in Qwen/Qwen3-4B-GGUF:Q4_K_M")
-    run(_pull(repo, file or None, model_id, revision, detach=detach, as_json=as_json))
+    wanted = Wanted(repo, file or None, model_id, revision, gentle)
+    run(_pull(wanted, detach=detach, as_json=as_json))
 
 
-async def _pull(
-    repo: str, file: str | None, model_id: str | None, revision: str, *, detach: bool, as_json: bool
-) -> None:
+class Wanted(NamedTuple):
+    """What a pull is asked for."""
+
+    repo: str
+    file: str | None
+    model_id: str | None
+    revision: str
+    gentle: bool
+
+
+async def _pull(wanted: Wanted, *, detach: bool, as_json: bool) -> None:
     async with engine("pull") as house:
-        job_id = await house.provisioner.download_model(repo, file, id=model_id, revision=revision)
+        job_id = await house.provisioner.download_model(
+            wanted.repo, wanted.file, id=wanted.model_id, revision=wanted.revision, gentle=wanted.gentle
+        )
         if detach:
             await hand_over(house, job_id, as_json=as_json)
         else:

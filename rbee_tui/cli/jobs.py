@@ -1,18 +1,21 @@
 """`rbee jobs`, and the verbs that steer a download: whoever runs it, in this process or another."""
 
+import re
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from rbee_tui.cli import output
 from rbee_tui.cli.groups import ListingGroup
-from rbee_tui.cli.options import engine, json_option, run
-from rbee_tui.engine.errors import NotFoundError
-from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.cli.options import confirm, engine, json_option, run, yes_option
+from rbee_tui.engine.errors import NotFoundError, UsageError
+from rbee_tui.engine.jobs import JobProgress, Where
 from rbee_tui.engine.text import clean, duration, size
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.partials import Partial
     from rbee_tui.engine.provisioner import ModelProvisioner
 
 _JOB_HELP = "JOB is a job's id, the beginning of one, or the id of the model that it brings."
@@ -60,6 +63,8 @@ def print_jobs(found: list[JobProgress]) -> None:
             output.note(f"{job.id}: pid {job.holder} does not answer\n  -> rbee jobs take {job.id}")
         elif job.state == "interrupted":
             output.note(f"{job.id} was interrupted\n  -> rbee resume {job.id}")
+        elif job.waiting_for:
+            output.note(f"{job.id}: {clean(job.waiting_for)}")
 
 
 def _row(job: JobProgress) -> tuple[str, ...]:
@@ -91,40 +96,200 @@ def take(*, job: str, as_json: bool) -> None:
     run(main())
 
 
-@click.command(help=f"Pause a download; what it brought is kept.\n\n{_JOB_HELP}")
+@jobs.command(help=f"Show how far each file of a download is.\n\n{_JOB_HELP}")
 @click.argument("job")
 @json_option
-def pause(*, job: str, as_json: bool) -> None:
+def show(*, job: str, as_json: bool) -> None:
+    """Show how far each file of a download is."""
+    provisioner = engine("jobs show").provisioner
+    found = provisioner.get_progress(resolve(provisioner, job))
+    if as_json:
+        output.print_json(found)
+        return
+    from rbee_tui.cli.progress import line  # noqa: PLC0415 - a listing does not pay for it
+
+    left = duration(found.seconds_left) if found.seconds_left is not None else ""
+    output.print_fields(
+        {
+            "job": found.id,
+            "model": clean(found.model_id),
+            "state": found.state,
+            "done": f"{size(found.downloaded)} of {size(found.total)}",
+            "kept": f"{size(found.kept)} of {size(found.total)}" if found.kept else "",
+            "rate": f"{size(int(found.rate))}/s" if found.rate > 0 else "",
+            "left": left,
+            "connections": str(found.connections or ""),
+            "waiting for": clean(found.waiting_for),
+            "error": clean(found.error),
+        }
+    )
+    for file in found.files:
+        output.result(f"  {line(file)}")
+
+
+def _mover(where: Where, text: str) -> None:
+    """Add the verb that moves a download in the queue."""
+
+    @jobs.command(name=where, help=f"{text}\n\n{_JOB_HELP}")
+    @click.argument("job")
+    @json_option
+    def move(*, job: str, as_json: bool) -> None:
+        provisioner = engine(f"jobs {where}").provisioner
+        _print_state(provisioner.move(resolve(provisioner, job), where), as_json=as_json)
+
+    _ = move
+
+
+_mover("up", "Move a download one place up in the queue.")
+_mover("down", "Move a download one place down in the queue.")
+_mover("top", "Move a download to the top of the queue: its turn comes at once.")
+_mover("bottom", "Move a download to the end of the queue.")
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def rate_of(text: str) -> int | None:
+    """Bytes per second, from words as `20MB/s`, `500k` or `off`; raises UsageError."""
+    if text.lower() in ("off", "none"):
+        return None
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmg]i?)?(?:b(?:/s)?)?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"{clean(text)[:40]!r} is not a rate", hint="as in 20MB/s, 500kB/s or off")
+    return int(float(match[1]) * _UNITS[match[2] or ""])
+
+
+@jobs.command()
+@click.argument("rate", required=False)
+@json_option
+def cap(*, rate: str | None, as_json: bool) -> None:
+    """Show or set the bandwidth cap of all downloads: RATE is as 20MB/s, 500kB/s or off.
+
+    Downloads that run follow within a second, whichever process they are in.
+    """
+    provisioner = engine("jobs cap").provisioner
+    if rate is not None:
+        provisioner.set_cap(rate_of(rate))
+    found = provisioner.cap()
+    if as_json:
+        output.print_json({"cap": found})
+    else:
+        output.result(f"{size(found)}/s" if found is not None else "off")
+
+
+@jobs.command()
+@json_option
+def partials(*, as_json: bool) -> None:
+    """List the files that have partly arrived, with the room that they take."""
+    found = engine("jobs partials").provisioner.partials()
+    if as_json:
+        output.print_json(found)
+    elif found:
+        _print_partials(found)
+    else:
+        output.note("no partial files")
+
+
+def _print_partials(found: "list[Partial]") -> None:
+    columns = (
+        output.Column("ROOM", right=True),
+        output.Column("KEPT", right=True),
+        output.Column("SIZE", right=True),
+        output.Column("FOR"),
+        output.Column("NAME"),
+    )
+    output.print_table(
+        columns,
+        [
+            (
+                size(each.held_bytes),
+                size(each.kept_bytes),
+                size(each.size_bytes),
+                f"job {each.job_id}" if each.job_id else "purgeable" if each.purgeable else "in use",
+                each.name,
+            )
+            for each in found
+        ],
+    )
+
+
+@jobs.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Every one that no download wants.")
+@yes_option
+@json_option
+def purge(*, names: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> None:
+    """Remove partial files that no download wants: those NAMEs of `rbee jobs partials`, or all."""
+    if bool(names) is everything:
+        raise UsageError("name partial files, or --all", hint="rbee jobs partials lists them")
+    provisioner = engine("jobs purge").provisioner
+    chosen = [
+        each for each in provisioner.partials() if each.purgeable and (everything or each.name in names)
+    ]
+    held = size(sum(each.held_bytes for each in chosen))
+    if chosen:
+        confirm(f"Remove {len(chosen)} partial files ({held})?", yes=yes)
+    purged = provisioner.purge(None if everything else list(names))
+    if as_json:
+        output.print_json(purged)
+    else:
+        output.note(f"{len(purged.names)} removed: {size(purged.freed_bytes)} are free again")
+
+
+_FILE_OPTION = click.option("--file", metavar="PATH", help="Only this file of it, by its path at the Hub.")
+
+
+@click.command(help=f"Pause a download, or one file of it; what it brought is kept.\n\n{_JOB_HELP}")
+@click.argument("job")
+@_FILE_OPTION
+@json_option
+def pause(*, job: str, file: str | None, as_json: bool) -> None:
     """Pause a download."""
 
     async def main() -> JobProgress:
         async with engine("pause") as house:
-            return await house.provisioner.pause(resolve(house.provisioner, job))
+            return await house.provisioner.pause(resolve(house.provisioner, job), file)
 
     _print_state(run(main()), as_json=as_json)
 
 
-@click.command(help=f"End a download, and remove what it brought.\n\n{_JOB_HELP}")
+@click.command(
+    help="End a download, and remove what it brought, or keep its partial files for a later one.\n\n"
+    f"On a terminal it asks which; elsewhere they are removed unless --keep is given.\n\n{_JOB_HELP}"
+)
 @click.argument("job")
+@click.option("--keep/--purge", "keep", default=None, help="Keep the partial files, or remove them.")
 @json_option
-def cancel(*, job: str, as_json: bool) -> None:
+def cancel(*, job: str, keep: bool | None, as_json: bool) -> None:
     """End a download."""
 
-    async def main() -> JobProgress:
+    async def main() -> tuple[JobProgress, bool]:
         async with engine("cancel") as house:
-            return await house.provisioner.cancel(resolve(house.provisioner, job))
+            job_id = resolve(house.provisioner, job)
+            chosen = _ask_keep(house.provisioner.get_progress(job_id)) if keep is None else keep
+            return await house.provisioner.cancel(job_id, keep=chosen), chosen
 
-    _print_state(run(main()), as_json=as_json)
+    ended, kept = run(main())
+    _print_state(ended, as_json=as_json, kept=kept)
+
+
+def _ask_keep(found: JobProgress) -> bool:
+    """Whether to keep what has arrived: asked where there is somebody and something."""
+    if not found.downloaded or found.state in ("done", "cancelled"):
+        return False
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return click.confirm(f"Keep the {size(found.downloaded)} that have arrived?", default=False, err=True)
 
 
 @click.command(
     help=f"Go on with a download: here, unless a screen or a background runner takes it.\n\n{_JOB_HELP}"
 )
 @click.argument("job")
+@_FILE_OPTION
 @json_option
-def resume(*, job: str, as_json: bool) -> None:
+def resume(*, job: str, file: str | None, as_json: bool) -> None:
     """Go on with a download."""
-    run(_again("resume", job, as_json=as_json))
+    run(_again("resume", job, file, as_json=as_json))
 
 
 @click.command(help=f"Try a failed download again; what it brought is kept.\n\n{_JOB_HELP}")
@@ -132,14 +297,14 @@ def resume(*, job: str, as_json: bool) -> None:
 @json_option
 def retry(*, job: str, as_json: bool) -> None:
     """Try a failed download again."""
-    run(_again("retry", job, as_json=as_json))
+    run(_again("retry", job, None, as_json=as_json))
 
 
-async def _again(verb: str, job: str, *, as_json: bool) -> None:
+async def _again(verb: str, job: str, file: str | None, *, as_json: bool) -> None:
     async with engine(verb) as house:
         provisioner = house.provisioner
         job_id = resolve(provisioner, job)
-        taken = await (provisioner.resume(job_id) if verb == "resume" else provisioner.retry(job_id))
+        taken = await (provisioner.resume(job_id, file) if verb == "resume" else provisioner.retry(job_id))
         if taken is None:
             output.note("no screen and no background runner is there: it goes on here")
             await _go_on(house, job_id, as_json=as_json)
@@ -154,14 +319,16 @@ async def _go_on(house: "Engine", job_id: str, *, as_json: bool) -> None:
     await bring(house, job_id, as_json=as_json)
 
 
-def _print_state(job: JobProgress, *, as_json: bool) -> None:
+def _print_state(job: JobProgress, *, as_json: bool, kept: bool = False) -> None:
     if as_json:
         output.print_json(job)
         return
     output.result(job.id)
     reached = f"{size(job.downloaded)} of {size(job.total)}"
-    kept = "what it brought is gone" if job.state == "cancelled" else f"at {reached}"
-    output.note(f"{clean(job.model_id)} is {job.state}, {kept}")
+    gone = "its partial files are kept" if kept else "what it brought is gone"
+    output.note(
+        f"{clean(job.model_id)} is {job.state}, {gone if job.state == 'cancelled' else f'at {reached}'}"
+    )
 
 
 def resolve(provisioner: "ModelProvisioner", name: str) -> str:

@@ -7,8 +7,8 @@ import click
 
 from rbee_tui.cli import output
 from rbee_tui.cli.groups import ListingGroup
-from rbee_tui.cli.options import confirm, engine, json_option, one_of, yes_option
-from rbee_tui.engine.artifacts import Entry, Model
+from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
+from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.errors import IntegrityError, UsageError
@@ -128,21 +128,28 @@ def status_sentence(status: object) -> str:
 
 @models.command()
 @click.argument("model", required=False)
-@click.option("--all", "everything", is_flag=True, help="Verify every model.")
+@click.option("--all", "everything", is_flag=True, help="Verify every model, the longest unverified first.")
+@click.option("--idle", is_flag=True, help="At the lowest priority for processor and disk.")
 @json_option
-def verify(*, model: str | None, everything: bool, as_json: bool) -> None:
+def verify(*, model: str | None, everything: bool, idle: bool, as_json: bool) -> None:
     """Read a model's files again and compare them with their hashes."""
     if (model is None) is not everything:
         raise UsageError("name one model, or --all")
     catalog = ModelCatalog()
-    ids = [entry.id for entry in catalog.list()] if model is None else [find(catalog, model)]
+    if idle:
+        from rbee_tui.engine.verify import yield_to_others  # noqa: PLC0415 - a listing verifies nothing
+
+        yield_to_others()
+    before = {entry.id: (entry.artifact and entry.artifact.verified_at) or "" for entry in catalog.list()}
+    ids = sorted(before, key=lambda each: before[each]) if model is None else [find(catalog, model)]
     results = [catalog.verify(each) for each in ids]
     if as_json:
         output.print_json(results)
     for found in () if as_json else results:
         for file in found.files:
             output.result(f"{file.result:7}  {size(file.size_bytes):>9}  {clean(file.path)}")
-        output.note(verified(found))
+        last = f" (last verified {before[found.id]})" if before.get(found.id) else ""
+        output.note(verified(found) + last)
     wrong = [clean(found.id) for found in results if not found.ok]
     if wrong:
         raise IntegrityError(f"not whole: {', '.join(wrong)}", hint=_again(catalog, wrong))
@@ -155,10 +162,41 @@ def verified(found: "Verification") -> str:
 
 
 def _again(catalog: ModelCatalog, ids: list[str]) -> str:
-    """How to get what is not whole again: the command, where it is one model that has a repository."""
-    model = catalog.get(ids[0]).artifact if len(ids) == 1 else None
-    command = pull_command(model) if model else ""
-    return f"{command} brings the bad files again" if command else "rbee pull brings the bad files again"
+    """How to get what is not whole again: its bad blocks where it is here, all of it where it is not."""
+    if len(ids) > 1:
+        return "rbee models repair MODEL brings the bad blocks again"
+    entry = catalog.get(ids[0])
+    command = pull_command(entry.artifact) if entry.artifact else ""
+    if entry.health is Health.MISSING and command:
+        return f"{command} brings it again"
+    return f"rbee models repair {clean(ids[0])} brings the bad blocks again"
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def repair(*, model: str, as_json: bool) -> None:
+    """Fetch the bad blocks of a model's files again, and those alone where its block digests are there."""
+    run(_repair(model, as_json=as_json))
+
+
+async def _repair(name: str, *, as_json: bool) -> None:
+    from rbee_tui.cli.hub import bring  # noqa: PLC0415 - only the verbs that run a download
+
+    async with engine("models repair") as house:
+        found = await house.provisioner.repair(find(house.models, name))
+        for file in found.files:
+            why = f": {file.note}" if file.note else ""
+            output.note(
+                f"{clean(file.path)}: {file.bad_blocks} of {file.blocks} blocks are to be fetched, "
+                f"{size(file.fetch_bytes)}{why}"
+            )
+        if found.job_id is not None:
+            await bring(house, found.job_id, as_json=as_json)
+        elif as_json:
+            output.print_json(found)
+        else:
+            output.note(f"{clean(found.id)} is whole: nothing to repair")
 
 
 @models.command(name="import")

@@ -92,7 +92,7 @@ def _say_kept(job: JobProgress) -> bool:
     """Say once from where an interrupted download goes on."""
     if job.kept <= 0:
         return False
-    output.note(f"going on at {size(job.kept)} of {size(job.total)}: they were kept from before")
+    output.note(f"kept {size(job.kept)} of {size(job.total)} from before")
     return True
 
 

@@ -18,6 +18,7 @@ from rbee_tui.engine.errors import NotFoundError, RbeeError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.jobs import (
     FILES_AT_ONCE,
+    JOBS_AT_ONCE,
     ActiveFile,
     Outcome,
     PlannedFile,
@@ -25,15 +26,15 @@ from rbee_tui.engine.jobs import (
     Run,
     State,
     active_files,
-    admit,
     finished_bits,
 )
 from rbee_tui.engine.meter import Meter
 from rbee_tui.engine.paths import Root, beneath
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.records import JobStore
+from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import now, size
-from rbee_tui.engine.transfer import Progress, Source
+from rbee_tui.engine.transfer import Progress, Source, Traffic
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
@@ -55,6 +56,8 @@ class JobRunner:
         facts: Facts,
         threads: Executor,
         token: str | None,
+        traffic: Traffic,
+        sharing: Sharing,
     ) -> None:
         self.record = record
         self.progress = [Progress(total=file.size_bytes) for file in record.files]
@@ -65,7 +68,13 @@ class JobRunner:
         self._facts = facts
         self._threads = threads
         self._token = token
+        self._traffic = traffic
+        self._sharing = sharing
+        self._leaving = False
+        self._yielding = False
+        self._told_kept = False
         self._stop = threading.Event()
+        self._stops = [threading.Event() for _ in record.files]
         self._finished = set(record.finished)
         self._meters = [Meter() for _ in record.files]
         self._meter = Meter()
@@ -75,32 +84,50 @@ class JobRunner:
 
     def leave(self) -> None:
         """Let go of the job as soon as its threads have stopped; it stays wanted, for whoever adopts it."""
+        self._leaving = True
+        self._halt()
+
+    def _halt(self) -> None:
+        """Stop every file."""
         self._stop.set()
+        for stop in self._stops:
+            stop.set()
 
     async def run(self) -> Ending:
         """Run the job; every ending is in its record when this returns, and errors are its outcome."""
         self._note("queued")
         try:
             with suppress(transfer.Stopped):
-                if await self._wait_admitted():
+                while await self._wait_admitted():
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
                     await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
-                    await self._fetch_all()
+                    if await self._fetch_turn():
+                        break
             return await asyncio.to_thread(self._end)
         except RbeeError as error:
             return await asyncio.to_thread(self._fail, error)
 
     async def _wait_admitted(self) -> bool:
         while not self._stop.is_set():
-            unfinished = [record for record in self._store.list() if record.outcome is None]
-            if self.record.id in admit(record for record in unfinished if self._is_held(record)):
+            if self._sharing.admitted(self.record.id, fresh=True):
                 return True
             await self._tick()
         return False
 
-    def _is_held(self, record: Record) -> bool:
-        return record.id == self.record.id or self._store.holder(record.id) is not None
+    async def _fetch_turn(self) -> bool:
+        """Fetch until everything is there; False when another job's turn came first. Raises Stopped."""
+        try:
+            await self._fetch_all()
+        except transfer.Stopped:
+            if not self._yielding or self._leaving or self.record.wanted != "running":
+                raise
+            self._yielding = False
+            self._stop = threading.Event()
+            self._stops = [threading.Event() for _ in self.record.files]
+            self._note("queued")
+            return False
+        return True
 
     async def _fetch_all(self) -> None:
         gate = asyncio.Semaphore(FILES_AT_ONCE)
@@ -108,10 +135,12 @@ class JobRunner:
         try:
             while not all(task.done() for task in tasks):
                 if any(task.done() and task.exception() for task in tasks):
-                    self._stop.set()
-                await self._tick()
+                    self._halt()
+                elif all(task.done() or i in self.record.held_files for i, task in enumerate(tasks)):
+                    self._pause_held()
+                await self._tick(running=True)
         finally:
-            self._stop.set()
+            self._halt()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         # The first error stops the other files: what they report is only that they were stopped.
@@ -120,21 +149,36 @@ class JobRunner:
             raise errors[0]
 
     async def _fetch_one(self, gate: asyncio.Semaphore, index: int) -> None:
-        async with gate:
-            work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
-            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        while True:
+            while index in self.record.held_files:
+                if self._stop.is_set():
+                    raise transfer.Stopped
+                await asyncio.sleep(_TICK_SECONDS)
+            async with gate:
+                work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
+                try:
+                    await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                except transfer.Stopped:
+                    if self._stop.is_set():
+                        raise
+                    # It was paused on its own: the others go on, and so does it when it is wanted again.
+                    self._stops[index].clear()
+                    self.progress[index].state = "waiting"
+                    continue
+                return
 
     def _bring(self, index: int) -> None:
         """Bring one file to its place, in a worker thread; one that is there and right is left alone."""
         planned = self.record.files[index]
-        if self._stop.is_set():
+        stop = self._stops[index]
+        if stop.is_set():
             raise transfer.Stopped
         source = source_of(self.record, planned)
         directory = self._models.directory(self.record.model.id)
         target = beneath(directory, planned.target)
         progress = self.progress[index]
         known = index in self._finished
-        if not transfer.already_there(source, target, known=known, stop=self._stop, progress=progress):
+        if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
             name = transfer.part_name(directory.name, source)
             part = self._store.root.part_directory() / name
             transfer.fetch(
@@ -142,9 +186,11 @@ class JobRunner:
                 part=part,
                 target=target,
                 token=self._token,
-                stop=self._stop,
+                stop=stop,
                 progress=progress,
                 lock=self._store.root.locks / f"part-{name}.lock",
+                traffic=self._traffic,
+                gentle=self.record.gentle,
             )
             durable.sweep(transfer.journal_path(part))
             durable.sweep(transfer.blocks_path(target))
@@ -158,18 +204,40 @@ class JobRunner:
         self._store.change(self.record.id, self._verb, add)
         self._finished.add(index)
 
-    async def _tick(self) -> None:
-        """One look at the record, one beat if it is time, one short rest."""
+    def _pause_held(self) -> None:
+        """Only files that are paused on their own are left: the job is paused."""
+        self._store.change(
+            self.record.id,
+            self._verb,
+            lambda r: msgspec.structs.replace(r, wanted="paused") if r.wanted == "running" else r,
+        )
+
+    async def _tick(self, *, running: bool = False) -> None:
+        """One look at the record and at the others, one beat if it is time, one short rest."""
         stamp = self._store.stamp(self.record.id)
         if stamp != self._stamp:
             self._stamp = stamp
             self.record = self._store.get(self.record.id)
             if self.record.wanted != "running":
                 self._state = "pausing"
-                self._stop.set()
+                self._halt()
+            for index in self.record.held_files:
+                self._stops[index].set()
+        if running and not self._stop.is_set() and not self._sharing.admitted(self.record.id):
+            self._yielding = True
+            self._halt()
+        self._tell_kept()
         if time.time() - self._beat >= _BEAT_SECONDS:
             self._note(self._state)
         await asyncio.sleep(_TICK_SECONDS)
+
+    def _tell_kept(self) -> None:
+        """Tell once from where an interrupted download goes on."""
+        kept = sum(p.kept for i, p in enumerate(self.progress) if i not in self._finished)
+        if kept and not self._told_kept:
+            self._told_kept = True
+            text = f"{self.record.model.id}: kept {size(kept)} of {size(self.record.total)}"
+            self._facts.tell("job.kept", self.record.id, text)
 
     def _note(self, state: State, *, seq: int | None = None) -> None:
         """Write down how far the job is: for others to see, so that a full disk does not stop the job."""
@@ -185,7 +253,7 @@ class JobRunner:
         downloaded = [p.kept + p.received for p in self.progress]
         rates = [meter.update(p.received, at) for meter, p in zip(self._meters, self.progress, strict=True)]
         active = [
-            ActiveFile(i, downloaded[i], p.kept, rates[i], p.state, p.waiting_for)
+            ActiveFile(i, downloaded[i], p.kept, rates[i], p.state, p.waiting_for, p.connections)
             for i, p in enumerate(self.progress)
             if i not in self._finished and p.state != "waiting"
         ]
@@ -193,6 +261,10 @@ class JobRunner:
             file.size_bytes if i in self._finished else min(downloaded[i], file.size_bytes)
             for i, file in enumerate(self.record.files)
         )
+        connections = sum(p.connections for p in self.progress)
+        reasons = [p.waiting_for for p in self.progress if p.waiting_for]
+        if self._state == "queued":
+            reasons = [f"{JOBS_AT_ONCE} downloads before it"]
         return Run(
             who=self._who,
             verb=self._verb,
@@ -205,6 +277,8 @@ class JobRunner:
             rate=self._meter.update(sum(p.received for p in self.progress), at),
             active=active_files(active),
             finished=finished_bits(self._finished),
+            connections=connections,
+            waiting_for=reasons[0] if reasons and not connections else "",
         )
 
     def _store_model(self, model: Model, status: str) -> None:
@@ -286,8 +360,11 @@ def part_paths(record: Record, root: Root, models: ModelCatalog) -> list[Path]:
 
 
 def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
-    """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock."""
-    for part in part_paths(record, store.root, models):
+    """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock.
+
+    Partial files stay where the record says so, for a later download of the same files.
+    """
+    for part in () if record.keep_partial else part_paths(record, store.root, models):
         transfer.discard(part)
         durable.sweep(transfer.journal_path(part))
     try:
@@ -298,4 +375,5 @@ def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts
     except NotFoundError:
         pass
     conclude(store, record.id, verb, Outcome(state="cancelled", at=now()))
-    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; its partial files are gone")
+    partial = "kept" if record.keep_partial else "gone"
+    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; its partial files are {partial}")

@@ -83,6 +83,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     fresh_entry: bool = True
     """Whether the catalog's entry was made by this job, so that cancelling takes it away again."""
     outcome: Outcome | None = None
+    gentle: bool = False
+    """Whether it yields to others on the line."""
+    held_files: list[int] = []
+    """Indices of the files that are paused on their own."""
+    repairs: bool = False
+    """Whether it mends a model that was whole: what is there of it stays when it is cancelled."""
+    keep_partial: bool = False
+    """Whether cancelling it leaves what has arrived, for a later download of the same files."""
 
     @property
     def total(self) -> int:
@@ -103,6 +111,7 @@ class ActiveFile(msgspec.Struct, frozen=True, array_like=True):
     rate: float
     state: str
     waiting_for: str
+    connections: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +130,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     active: list[ActiveFile] = []
     finished: str = ""
     """A bit for each finished file of the record, hexadecimal, lowest index in the lowest bit."""
+    connections: int = 0
+    waiting_for: str = ""
+    """Why nothing arrives just now; empty while something does."""
 
 
 class FileProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +145,8 @@ class FileProgress(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     state: str
     waiting_for: str = ""
+    connections: int = 0
+    seconds_left: float | None = None
 
 
 class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +170,10 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     holder_verb: str = ""
     created_at: str = ""
     files: list[FileProgress]
+    connections: int = 0
+    waiting_for: str = ""
+    """Why nothing arrives just now, as `rate limited by the Hub, trying again in 40 s`; else empty."""
+    gentle: bool = False
 
 
 def encode_run(run: Run) -> bytes:
@@ -228,6 +246,31 @@ def admit(held: Iterable[Record], limit: int = JOBS_AT_ONCE) -> set[str]:
     return {record.id for record in waiting[:limit]}
 
 
+Where = Literal["up", "down", "top", "bottom"]
+
+
+def moved(records: Iterable[Record], job_id: str, where: Where) -> float:
+    """The `order` that brings an unfinished job one place up or down, to the top or to the bottom."""
+    line = sorted((r for r in records if r.outcome is None), key=lambda r: (r.order, r.id))
+    at = next(index for index, record in enumerate(line) if record.id == job_id)
+    others = [record.order for record in line if record.id != job_id]
+    to = {"up": max(0, at - 1), "down": min(len(others), at + 1), "top": 0, "bottom": len(others)}[where]
+    if to == at:
+        return line[at].order
+    if to == 0:
+        return others[0] - 1.0
+    if to == len(others):
+        return others[-1] + 1.0
+    return (others[to - 1] + others[to]) / 2
+
+
+def share(cap: int | None, own: int, others: int) -> int | None:
+    """A process's part of the root's cap, in bytes per second: by its streams over all."""
+    if cap is None:
+        return None
+    return max(1, cap * max(1, own) // (max(1, own) + others))
+
+
 def progress_of(record: Record, run: Run | None, state: State) -> JobProgress:
     """What a person wants to know of a job, from its record and its runner's note."""
     done = state == "done"
@@ -253,6 +296,9 @@ def progress_of(record: Record, run: Run | None, state: State) -> JobProgress:
         holder_verb=run.verb if held and run else "",
         created_at=record.created_at,
         files=files,
+        connections=run.connections if run is not None and state == "running" else 0,
+        waiting_for=run.waiting_for if run is not None and held else "",
+        gentle=record.gentle,
     )
 
 
@@ -261,7 +307,8 @@ def _file_progress(record: Record, run: Run | None, index: int, *, done: bool) -
     finished = done or bool(run and run.finished and int(run.finished, 16) >> index & 1)
     now = next((file for file in run.active if file.index == index), None) if run and not finished else None
     if now is None:
-        downloaded, state = (planned.size_bytes, "done") if finished else (0, "queued")
+        waiting = "paused" if index in record.held_files else "queued"
+        downloaded, state = (planned.size_bytes, "done") if finished else (0, waiting)
         return FileProgress(
             path=planned.path, downloaded=downloaded, total=planned.size_bytes, kept=0, rate=0.0, state=state
         )
@@ -273,4 +320,6 @@ def _file_progress(record: Record, run: Run | None, index: int, *, done: bool) -
         rate=now.rate,
         state=now.state,
         waiting_for=now.waiting_for,
+        connections=now.connections,
+        seconds_left=max(0, planned.size_bytes - now.downloaded) / now.rate if now.rate > 0 else None,
     )

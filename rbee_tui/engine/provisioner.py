@@ -1,8 +1,12 @@
-"""ModelProvisioner: downloads as jobs that any process on the root may run, follow and steer."""
+"""ModelProvisioner: downloads as jobs that any process on the root may run, follow and steer.
+
+It is over 400 lines because it is the one face of downloads: each verb is a method, the parts are elsewhere.
+"""
 
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +16,8 @@ from typing import Self
 
 import msgspec
 
-from rbee_tui.engine import choices, errors, planning
+from rbee_tui.engine import choices, errors, planning, repair, settings
+from rbee_tui.engine.artifacts import Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import (
@@ -22,32 +27,42 @@ from rbee_tui.engine.errors import (
     PausedError,
     RbeeError,
     RefusedError,
+    UsageError,
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths
+from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths, source_of
 from rbee_tui.engine.jobs import (
     ADOPTIONS_WITHOUT_A_BYTE,
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
     JobProgress,
     Outcome,
+    PlannedFile,
     Record,
     Run,
+    Where,
     adoptable,
     foreign,
+    moved,
     progress_of,
     state_of,
 )
+from rbee_tui.engine.partials import Partial, Purged, partials, purge
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
 from rbee_tui.engine.records import JobStore
+from rbee_tui.engine.repair import Repair
+from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import clean, now, size
+from rbee_tui.engine.transfer import Progress, Traffic
+from rbee_tui.engine.transfer.mend import take_back
 
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
 _TAKEN_SECONDS = 3.0
+_LEAST_CAP = 1000
 _ERRORS = {
     kind.code: kind
     for kind in vars(errors).values()
@@ -76,11 +91,13 @@ class ModelProvisioner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._runners: dict[str, JobRunner] = {}
         self._leaving = False
+        self._traffic = Traffic()
         self._threads = ThreadPoolExecutor(JOBS_AT_ONCE * FILES_AT_ONCE + FILES_AT_ONCE, "rbee-file")
         who = identify(os.getpid())
         if who is None:  # pragma: no cover - a process that reads this is alive
             raise RefusedError("this process cannot see itself in /proc")
         self._who = who
+        self._sharing = Sharing(self.store, self._traffic, who)
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,14 +124,16 @@ class ModelProvisioner:
         *,
         id: str | None = None,
         revision: str = "main",
+        gentle: bool = False,
     ) -> str:
         """Start, join or take up the download of one choice of a repository; returns the job's id.
 
-        `file` is a path, a file's name or a quantisation; None takes the only choice, else Q4_K_M. Raises
-        what the Hub answers, UsageError with the choices, NoSpaceError, RefusedError for an id that is taken.
+        `file` is a path, a file's name or a quantisation; None takes the only choice, else Q4_K_M. A `gentle`
+        one yields to others on the line. Raises what the Hub answers, UsageError with the choices,
+        NoSpaceError, RefusedError for an id that is taken.
         """
         chosen = await asyncio.to_thread(self.plan, repo, file, id=id, revision=revision)
-        record, lock = await asyncio.to_thread(self._submit, chosen, id is not None)
+        record, lock = await asyncio.to_thread(self._submit, chosen, id is not None, gentle=gentle)
         if record.outcome is None:
             self._start(record.id, lock)
         return record.id
@@ -134,7 +153,13 @@ class ModelProvisioner:
         choice = msgspec.structs.replace(choice, files=files)
         return planning.plan(self.hub.endpoint, repository, choice, id)
 
-    def _submit(self, chosen: Plan, named: bool) -> tuple[Record, Lock | None]:  # noqa: FBT001 - one caller
+    def _submit(
+        self,
+        chosen: Plan,
+        named: bool,  # noqa: FBT001 - one caller
+        *,
+        gentle: bool,
+    ) -> tuple[Record, Lock | None]:
         with self.store.records_lock(self.verb):
             records = self.store.list()
             chosen = planning.settle_id(chosen, self._find, records, named=named)
@@ -147,6 +172,7 @@ class ModelProvisioner:
             if not here:
                 planning.require_room(chosen.total, self._free(), self._promised(records))
             record = self._new_record(chosen, records, fresh=entry is None, here=here)
+            record = msgspec.structs.replace(record, gentle=gentle)
             # Locked before it is written, so that no adopter comes between.
             lock = self.store.job_lock(record.id, self.verb).acquire() if not here else None
             self.store.put(record)
@@ -156,6 +182,79 @@ class ModelProvisioner:
             text = f"{clean(record.model.id)}: {size(record.total)} to download"
             self.facts.tell("job.queued", record.id, text)
         return record, lock
+
+    async def repair(
+        self, model_id: str, progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> Repair:
+        """Find the bad blocks of a model's files and start a job that fetches those alone.
+
+        `run(job_id)` sees it through. Without block digests beside a file all of it is fetched, and the note
+        says so. Raises NotFoundError, RefusedError where nobody knows whence the model came or a download
+        wants it, BusyError while its files are in use, and transfer.Stopped once `stop` is set.
+        """
+        begun, lock = await asyncio.to_thread(
+            self._begin_repair, model_id, progress or Progress(), stop or threading.Event()
+        )
+        if begun.job_id is not None:
+            self._start(begun.job_id, lock)
+        return begun
+
+    def _begin_repair(
+        self, model_id: str, progress: Progress, stop: threading.Event
+    ) -> tuple[Repair, Lock | None]:
+        with self.models.lock(model_id, "repair"):
+            entry = self.models.get(model_id)
+            model = repair.require_origin(entry)
+            files = repair.planned(entry, model, self.hub)
+            directory = self.models.directory(model_id)
+            record = self._repair_record(model, files)
+            sources = [source_of(record, file) for file in files]
+            broken = repair.examine(directory, sources, [f.target for f in files], stop, progress)
+            told = [
+                repair.FileRepair(
+                    path=files[each.index].target,
+                    bad_blocks=each.damage.bad_blocks,
+                    blocks=each.damage.blocks,
+                    fetch_bytes=each.damage.bad_bytes(files[each.index].size_bytes),
+                    note=each.damage.note,
+                )
+                for each in broken
+            ]
+            if not broken:
+                return Repair(id=model_id, job_id=None, files=[]), None
+            right = set(range(len(files))) - {each.index for each in broken}
+            record = msgspec.structs.replace(record, finished=sorted(right))
+            with self.store.records_lock(self.verb):
+                self._require_unwanted(model_id)
+                paths = part_paths(record, self.root, self.models)
+                for each in broken:
+                    take_back(each.target, paths[each.index], sources[each.index], each.damage)
+                lock = self.store.job_lock(record.id, self.verb).acquire()
+                self.store.put(record)
+        self.facts.tell("job.queued", record.id, f"{clean(model_id)}: {len(broken)} files to repair")
+        return Repair(id=model_id, job_id=record.id, files=told), lock
+
+    def _require_unwanted(self, model_id: str) -> None:
+        for record in self.store.list():
+            if record.outcome is None and record.model.id == model_id:
+                raise RefusedError(f"job {record.id} is at work on {clean(model_id)} already")
+
+    def _repair_record(self, model: Model, files: list[PlannedFile]) -> Record:
+        return Record(
+            id=self.store.new_id(),
+            seq=1,
+            wanted="running",
+            order=min((r.order for r in self.store.list() if r.outcome is None), default=1.0) - 1.0,
+            created_at=now(),
+            machine=this_machine(),
+            endpoint=self.hub.endpoint,
+            repo=model.repo or "",
+            revision=model.revision or "",
+            model=model,
+            files=files,
+            fresh_entry=False,
+            repairs=True,
+        )
 
     def _new_record(self, chosen: Plan, records: list[Record], *, fresh: bool, here: bool) -> Record:
         entry = None if fresh else self._find(chosen.model.id)
@@ -309,6 +408,8 @@ class ModelProvisioner:
             facts=self.facts,
             threads=self._threads,
             token=self.hub.token if record.endpoint == self.hub.endpoint else None,
+            traffic=self._traffic,
+            sharing=self._sharing,
         )
         self._runners[record.id] = runner
         try:
@@ -318,14 +419,20 @@ class ModelProvisioner:
 
     # Steering
 
-    async def pause(self, job_id: str) -> JobProgress:
-        """Stop a job where it is; on return its runner has let go. Raises BusyError, RefusedError."""
-        await self._want(job_id, lambda r: msgspec.structs.replace(r, wanted="paused"))
+    async def pause(self, job_id: str, file: str | None = None) -> JobProgress:
+        """Stop a job, or one of its files, where it is; on return a job's runner has let go.
+
+        `file` is a path at the Hub, as in `FileProgress.path`. Raises BusyError, RefusedError, NotFoundError.
+        """
+        if file is None:
+            await self._want(job_id, lambda r: msgspec.structs.replace(r, wanted="paused"))
+        else:
+            self._change(job_id, lambda r: _with_file(r, file, held=True))
         return self.get_progress(job_id)
 
-    async def resume(self, job_id: str) -> Run | None:
-        """Want a job again; returns the note of the runner that took it up, None when nobody did."""
-        record = self._change(job_id, _wanted_again)
+    async def resume(self, job_id: str, file: str | None = None) -> Run | None:
+        """Want a job, or one of its files, again; returns its runner's note, None where nobody took it."""
+        record = self._change(job_id, lambda r: _wanted_again(_with_file(r, file, held=False)))
         return await self.taken(record.id, _TAKEN_SECONDS if self.store.adopters() else 0.0)
 
     async def taken(self, job_id: str, seconds: float = _TAKEN_SECONDS) -> Run | None:
@@ -346,9 +453,15 @@ class ModelProvisioner:
             raise RefusedError(f"job {job_id} is {state}: only a failed one can be retried")
         return await self.resume(job_id)
 
-    async def cancel(self, job_id: str) -> JobProgress:
-        """End a job and take away what it had brought; raises RefusedError for one that is done."""
-        record = await self._want(job_id, lambda r: msgspec.structs.replace(r, wanted="cancelled"))
+    async def cancel(self, job_id: str, *, keep: bool = False) -> JobProgress:
+        """End a job and take away what it had brought; raises RefusedError for one that is done.
+
+        With `keep` its partial files stay: `partials()` lists them, a later download goes on from them.
+        """
+        record = await self._want(
+            job_id,
+            lambda r: msgspec.structs.replace(r, wanted="cancelled", keep_partial=keep or r.repairs),
+        )
         lock = self.store.job_lock(job_id, self.verb)
         while record.outcome is None:
             if lock.try_acquire():
@@ -376,6 +489,62 @@ class ModelProvisioner:
                 return
         raise BusyError(f"pid {holder.who.pid} could not be ended")
 
+    def move(self, job_id: str, where: Where) -> JobProgress:
+        """Change a job's place in the queue; raises NotFoundError, RefusedError for one that has ended.
+
+        The first few of the queue move bytes: one that is moved before a running one takes its turn.
+        """
+        with self.store.records_lock(self.verb):
+            record = self.store.get(job_id)
+            if record.outcome is not None:
+                raise RefusedError(f"job {job_id} is {record.outcome.state} already")
+            order = moved(self.store.list(), job_id, where)
+            if order != record.order:
+                self.store.put(msgspec.structs.replace(record, order=order, seq=record.seq + 1))
+        return self.get_progress(job_id)
+
+    def cap(self) -> int | None:
+        """The bandwidth cap of all downloads of this root in bytes per second; None without one."""
+        return settings.read(self.root).cap
+
+    def set_cap(self, bytes_per_second: int | None) -> None:
+        """Set or lift the cap of all downloads of this root; running ones follow within a second.
+
+        Raises UsageError for less than 1,000 bytes per second.
+        """
+        if bytes_per_second is not None and bytes_per_second < _LEAST_CAP:
+            raise UsageError(f"a cap of {bytes_per_second} bytes per second would never end")
+        settings.change(self.root, cap=bytes_per_second)
+        told = f"{size(bytes_per_second)}/s" if bytes_per_second else "none"
+        self.facts.tell("transfer.cap", "transfer", f"the cap of downloads is {told}")
+
+    def partials(self) -> list[Partial]:
+        """Files that have partly arrived, with the room that they take; blocking."""
+        wanted = {
+            path.name: record
+            for record in self.store.list()
+            if record.outcome is None
+            for path in part_paths(record, self.root, self.models)
+        }
+        return partials(self.root, wanted)
+
+    def purge(self, names: list[str] | None = None) -> Purged:
+        """Remove these partial files, or all that no unfinished download wants; blocking.
+
+        Raises NotFoundError for a name that there is not, RefusedError for one that is wanted.
+        """
+        found = {each.name: each for each in self.partials()}
+        for name in names or ():
+            if name not in found:
+                raise NotFoundError(f"there is no partial file {clean(name)!r}")
+            if not found[name].purgeable:
+                raise RefusedError(
+                    f"job {found[name].job_id or 'of another process'} wants {clean(name)}",
+                    hint="rbee cancel JOB --purge ends it",
+                )
+        chosen = [found[name] for name in names] if names is not None else list(found.values())
+        return purge(self.root, chosen, self.verb)
+
     async def _want(self, job_id: str, decide: Callable[[Record], Record]) -> Record:
         record = self._change(job_id, lambda r: r if r.outcome else decide(r))
         if record.outcome is not None and record.outcome.state != "cancelled":
@@ -399,6 +568,21 @@ def raise_for(progress: JobProgress) -> JobProgress:
         reached = f"{size(progress.downloaded)} of {size(progress.total)}"
         raise PausedError(f"{name} is paused at {reached}", hint=f"rbee resume {progress.id} goes on there")
     return progress
+
+
+def _with_file(record: Record, file: str | None, *, held: bool) -> Record:
+    """The record with one file paused or wanted again; None wants all of them again. Raises NotFoundError."""
+    if file is None:
+        return msgspec.structs.replace(record, held_files=[])
+    index = next((i for i, planned in enumerate(record.files) if planned.path == file), None)
+    if index is None:
+        raise NotFoundError(
+            f"job {record.id} has no file {clean(file)!r}", hint=f"rbee jobs show {record.id} names them"
+        )
+    if held and (record.outcome is not None or index in record.finished):
+        raise RefusedError(f"{clean(file)} is done already")
+    others = set(record.held_files) - {index}
+    return msgspec.structs.replace(record, held_files=sorted(others | {index} if held else others))
 
 
 def _wanted_again(record: Record) -> Record:

@@ -1,20 +1,24 @@
-"""What a user settled for good, in `state/settings.json`; an unreadable file settles nothing."""
+"""What is settled for a root, in `state/settings.json`; an unreadable file settles nothing."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from rbee_tui.engine import durable
+from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.paths import Root
 
+_LOCK_WAIT_SECONDS = 10.0
 OnQuit = Literal["ask", "background", "pause"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The answers that need not be asked for again."""
+    """The answers that need not be asked for again, and what holds for all downloads."""
 
     on_quit: OnQuit = "ask"
     """What becomes of downloads when a screen is left."""
+    cap: int | None = None
+    """Bytes per second of all downloads of all processes together."""
 
 
 def read(root: Root) -> Settings:
@@ -25,6 +29,9 @@ def read(root: Root) -> Settings:
         return Settings()
 
 
-def write(root: Root, settings: Settings) -> None:
-    """Keep settings, durably."""
-    durable.write(root.state / "settings.json", msgspec.json.encode(settings), mode=0o600)
+def change(root: Root, **changes: Any) -> Settings:
+    """Settle some anew, durably and in one step for all processes; raises BusyError."""
+    with Lock(root.locks / "records.lock", "settings").acquire(_LOCK_WAIT_SECONDS):
+        settings = msgspec.structs.replace(read(root), **changes)
+        durable.write(root.state / "settings.json", msgspec.json.encode(settings), mode=0o600)
+    return settings

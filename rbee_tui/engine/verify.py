@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,15 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     files: list[FileCheck]
     reason: str = ""
     """In a sentence what is wrong, or could not be compared."""
+
+
+def yield_to_others() -> None:
+    """Give this process the lowest priority for processor and disk, for a scrub beside other work."""
+    os.nice(19)
+    import psutil  # noqa: PLC0415 - only a scrub pays for it
+
+    with suppress(psutil.Error, OSError, AttributeError):
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def verify(entry: Entry[Model], stop: threading.Event, progress: Progress, at: str) -> Verification:

@@ -12,13 +12,14 @@ import pytest
 
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
-from rbee_tui.engine import errors
+from rbee_tui.engine import errors, jobs, sharing
 from rbee_tui.engine.errors import (
     CancelledJobError,
     NotFoundError,
     PausedError,
     RbeeError,
     RefusedError,
+    UsageError,
 )
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobrunner import part_paths
@@ -209,6 +210,100 @@ class TestSteer:
             assert list(here.root.part_directory().iterdir()) == []
         here.store.put(a_record("00000009", machine=_machine()))
         assert (await here.cancel("00000009")).state == "cancelled"
+
+    async def test_a_cancel_may_keep_what_has_arrived(self, make, slow: DemoHub):
+        """It is listed with its room, taken up by the next download, or purged."""
+        async with make() as here:
+            job = await here.download_model("acme/big")
+            await until(lambda: here.get_progress(job).downloaded)
+            (running,) = here.partials()
+            assert (running.job_id, running.purgeable, running.size_bytes) == (job, False, 20 * LARGE)
+            with pytest.raises(RefusedError, match=f"job {job} wants"):
+                here.purge([running.name])
+            assert here.purge().names == []
+            assert (await here.cancel(job, keep=True)).state == "cancelled"
+            (kept,) = here.partials()
+            assert (kept.job_id, kept.purgeable, kept.path) == (None, True, "big.gguf")
+            assert kept.held_bytes >= kept.kept_bytes > 0
+            slow.rate = None
+            again = await here.download_model("acme/big")
+            assert (await here.run(again)).kept > 0
+            assert here.partials() == []
+
+    async def test_purging(self, make, slow: DemoHub):
+        """The room is free again; a name that there is not is an error."""
+        async with make() as here:
+            job = await here.download_model("acme/big")
+            await until(lambda: here.get_progress(job).downloaded)
+            await here.cancel(job, keep=True)
+            (kept,) = here.partials()
+            with pytest.raises(NotFoundError, match="there is no partial file"):
+                here.purge(["../models"])
+            purged = here.purge()
+            assert (purged.names, purged.freed_bytes) == ([kept.name], kept.held_bytes)
+            assert list(here.root.part_directory().iterdir()) == []
+
+    async def test_a_cap_while_it_runs(self, make, slow: DemoHub):
+        """It is the root's: set by one, heeded by another within a second, lifted again."""
+        slow.rate = None
+        async with make() as here, make() as other:
+            other.set_cap(100_000)
+            assert here.cap() == 100_000
+            job = await here.download_model("acme/big")
+            await until(lambda: here.get_progress(job).connections)
+            assert here._traffic.throttle.rate == 100_000
+            other.set_cap(None)
+            assert (await here.run(job)).state == "done"
+            with pytest.raises(UsageError, match="would never end"):
+                other.set_cap(1)
+
+    async def test_the_order_of_the_queue(self, make, slow: DemoHub, monkeypatch: pytest.MonkeyPatch):
+        """One that is moved to the top takes the turn of one that runs, which goes on afterwards."""
+        slow.repos["acme/two"] = DemoRepo("acme/two", {"two.gguf": bytes(20 * LARGE)})
+        monkeypatch.setattr(sharing, "admit", lambda held: jobs.admit(held, 1))
+        async with make() as here:
+            first = await here.download_model("acme/big")
+            await until(lambda: here.get_progress(first).downloaded)
+            second = await here.download_model("acme/two")
+            await until(lambda: here.get_progress(second).state == "queued")
+            assert "before it" in here.get_progress(second).waiting_for
+            assert here.move(second, "top").id == second
+            await until(lambda: here.get_progress(second).state == "running")
+            await until(lambda: here.get_progress(first).state == "queued")
+            slow.rate = None
+            assert (await here.run(first)).state == "done"
+            assert (await here.run(second)).state == "done"
+            with pytest.raises(RefusedError, match="is done already"):
+                here.move(first, "up")
+
+    async def test_one_file_is_paused_alone(self, make, slow: DemoHub):
+        """The others go on; when only it is left, the job is paused; wanted again, it comes."""
+        slow.repos["acme/two"] = DemoRepo(
+            "acme/two",
+            {"a.safetensors": bytes(LARGE), "b.safetensors": bytes(2 * LARGE), "config.json": b"{}"},
+            tags=["safetensors"],
+        )
+        async with make() as here:
+            job = await here.download_model("acme/two")
+            await here.pause(job, "b.safetensors")
+            with pytest.raises(NotFoundError, match="has no file"):
+                await here.pause(job, "c")
+            slow.rate = None
+            with pytest.raises(PausedError):
+                await here.run(job)
+            states = {file.path: file.state for file in here.get_progress(job).files}
+            assert states == {"a.safetensors": "done", "b.safetensors": "paused", "config.json": "done"}
+            with pytest.raises(RefusedError, match="is done already"):
+                await here.pause(job, "a.safetensors")
+            await here.resume(job, "b.safetensors")
+            assert (await here.run(job)).state == "done"
+
+    async def test_a_gentle_one(self, make, slow: DemoHub):
+        """It is a property of the job, and shown."""
+        slow.rate = None
+        async with make() as here:
+            job = await here.download_model("acme/big", gentle=True)
+            assert (await here.run(job)).gentle
 
     async def test_what_is_no_job(self, make):
         """Neither is it steered."""

@@ -19,7 +19,7 @@ class TestSettings:
     @pytest.mark.parametrize("answer", ["ask", "background", "pause"])
     def test_an_answer_is_kept(self, root: Root, answer):
         """For whoever reads it next, and for this user alone."""
-        settings.write(root, Settings(on_quit=answer))
+        assert settings.change(root, on_quit=answer) == Settings(on_quit=answer)
         assert settings.read(root).on_quit == answer
         assert stat.S_IMODE((root.state / "settings.json").stat().st_mode) == 0o600
 
@@ -35,3 +35,9 @@ class TestSettings:
         """What is not known here is passed over."""
         (root.state / "settings.json").write_bytes(b'{"on_quit": "pause", "theme": "light"}')
         assert settings.read(root).on_quit == "pause"
+
+    def test_one_answer_leaves_the_others(self, root: Root):
+        """The cap of downloads is another's affair."""
+        settings.change(root, cap=1_000_000)
+        settings.change(root, on_quit="pause")
+        assert settings.read(root) == Settings(on_quit="pause", cap=1_000_000)

@@ -4,11 +4,14 @@ import hashlib
 import json
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rbee_tui.demo.hub import DemoHub, DemoRepo
+from rbee_tui.engine.paths import Root
+from rbee_tui.engine.records import JobStore
 from tests.e2e.support import Rbee, wait_for
 
 BLOCK = 8 << 20
@@ -57,3 +60,64 @@ class TestKilledPulls:
             assert kills >= min(rounds, 4)
             assert hub.bytes_sent("acme/big/big.gguf") <= len(data) + kills * BLOCK
             assert list((rbee.home / "tmp").iterdir()) == []
+
+
+class TestKilledRepositories:
+    """Twelve files, several of them at once, each over several connections."""
+
+    @pytest.mark.timeout(0)
+    def test_no_stream_fetches_more_than_a_block_again(self, tmp_path: Path, request: pytest.FixtureRequest):
+        """Every file is right in the end; the bytes are counted at the server, the streams at each kill."""
+        left, turn = request.config.getoption("--rounds") or 4, 0
+        while left > 0:
+            turn += 1
+            again, allowed, kills = self.one_pull(tmp_path / str(turn), min(left, 4), turn)
+            assert again <= allowed
+            left -= max(1, kills)
+
+    def test_without_the_journals_it_is_more(self, tmp_path: Path):
+        """The mutant: where each kill takes the journals with it, the count shows it."""
+
+        def lose(home: Path) -> None:
+            for journal in (home / "tmp").glob("*.journal"):
+                journal.unlink()
+
+        again, allowed, _ = self.one_pull(tmp_path, 4, 1, lose)
+        assert again > allowed
+
+    def one_pull(
+        self, home: Path, kills: int, seed: int, then: Callable[[Path], None] = lambda _: None
+    ) -> tuple[int, int, int]:
+        """Pull twelve files, killed at random times: bytes sent again, bytes allowed, kills."""
+        dice, data = random.Random(seed), noise(40 << 20)
+        names = [f"model-{n:05d}-of-00012.safetensors" for n in range(1, 13)]
+        repo = DemoRepo("acme/many", dict.fromkeys(names, data), tags=["safetensors"])
+        with DemoHub([repo], rate=120 << 20) as hub:
+            rbee, store = Rbee(home, hub.url), JobStore(Root(home).prepare())
+
+            def sent() -> int:
+                return sum(hub.bytes_sent(f"acme/many/{name}") for name in names)
+
+            done = streams = 0
+            while done < kills:
+                pull = rbee.start("pull", "acme/many")
+                until = sent() + dice.randrange(60 << 20, 100 << 20)
+                wait_for(lambda until=until, pull=pull: sent() >= until or pull.poll() is not None)
+                if pull.poll() is not None:
+                    break
+                pull.send_signal(signal.SIGKILL)
+                pull.communicate()
+                done += 1
+                # The runner's note is half a second old at most.
+                run = store.read_run(store.list()[-1].id)
+                streams += run.connections if run else 0
+                then(home)
+            hub.rate = None
+            last = rbee.start("pull", "acme/many", "--json")
+            _, said = last.communicate(timeout=60)
+            assert last.returncode == 0, said
+            (entry,) = rbee.json("models", "list")
+            for name in names:
+                assert (home / "models" / entry["id"] / name).read_bytes() == data
+            assert list((home / "tmp").iterdir()) == []
+            return sent() - len(data) * len(names), streams * BLOCK, done

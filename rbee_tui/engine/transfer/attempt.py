@@ -2,21 +2,30 @@
 
 import os
 import socket
+import struct
+import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.meter import Meter
 from rbee_tui.engine.transfer.patience import Fault
+from rbee_tui.engine.transfer.segments import Segment
 from rbee_tui.engine.transfer.sink import Sink, Stream
 from rbee_tui.engine.transfer.source import Limits
 from rbee_tui.engine.transfer.spans import Gap
+from rbee_tui.engine.transfer.throttle import Throttle
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.transfer.wire import Body, Wire
+    from rbee_tui.engine.transfer.wire import Body, Link, Wire
 
 _HOLD_SECONDS = 0.02
+_FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
+_BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
+_NICENESS = 10  # receivers must not starve the hash, which is the critical path
 
 
 class Line:
@@ -48,6 +57,14 @@ class Line:
                     # The other side was quicker.
                     continue
 
+    def trips(self) -> list[int]:
+        """The round-trip time of each connection in microseconds; none where the system does not tell."""
+        if sys.platform != "linux":
+            return []
+        with self._lock, suppress(OSError):
+            return [_trip(copy) for copy in self._copies]
+        return []
+
     def close(self) -> None:
         """Let go of the copies."""
         with self._lock:
@@ -57,43 +74,94 @@ class Line:
             self._copies.clear()
 
 
-class Attempt:
-    """Fetches one gap over one connection. Its counters may be read from outside at any time."""
+def _trip(connection: socket.socket) -> int:
+    """The kernel's estimate: a receiver's own where it has one, as it sends next to nothing."""
+    raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    sent, received = struct.unpack_from("=I", raw, 68)[0], struct.unpack_from("=I", raw, 96)[0]
+    return received or sent
 
-    def __init__(self, wire: "Wire", sink: Sink, gap: Gap, limits: Limits) -> None:
+
+class Supply(Protocol):
+    """Whoever hands out work: asked from the attempt's own thread."""
+
+    def next_segment(self, attempt: "Attempt") -> Segment | None:
+        """What to fetch next; None when there is nothing left to do."""
+        ...
+
+    def answered(self, attempt: "Attempt", *, whole: bool) -> None:
+        """Headers came; `whole`: of the whole file, though a part of it was asked for."""
+        ...
+
+
+class Attempt:
+    """Fetches segments over one connection. Its counters may be read from outside at any time."""
+
+    def __init__(  # noqa: PLR0913 - what it needs from the start
+        self,
+        wire: "Wire",
+        sink: Sink,
+        segment: Segment,
+        supply: Supply,
+        limits: Limits,
+        changed: Callable[[], None],
+        *,
+        throttles: Sequence[Throttle] = (),
+        buffer: int | None = None,
+        few: bool = True,
+    ) -> None:
         self.finished = threading.Event()
+        self.began = time.monotonic()
         self.arrived = 0
-        self.busy = False
-        """Whether it keeps the server waiting: the disk or the hash is behind."""
         self.connected = False
-        self._wire = wire
+        self.asking = 0.0
+        """Seconds from the last request to its headers."""
+        self.meter = Meter()
+        """Its rate; updated by whoever watches it."""
+        self.segment: Segment | None = segment
+        self.retiring = False
+        """Whether it ends after its segment."""
         self._sink = sink
-        self._gap = gap
+        self._supply = supply
         self._limits = limits
+        self._changed = changed
         self._line = Line()
+        self._link: Link = wire.link(self._line, buffer)
+        self._throttles = throttles
+        self._most = limits.read if few else limits.read // 4
+        self._ended = threading.Event()
+        """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None
-        self._cut_because: Fault | None = None
+        self.cut_because: Fault | None = None
+        """Why somebody has ended its connection."""
         self._abandoned = False
+        self._busy_since = 0.0
         self._stream: Stream | None = None
         self._touching = threading.Lock()
         threading.Thread(target=self._run, name="rbee-fetch", daemon=True).start()
 
     @property
     def outcome(self) -> Fault | None:
-        """The fault that ended it, None when the gap is filled; raises the error that no retry can help."""
+        """The fault that ended it, None for want of work; raises an error that nothing can help."""
         if self._result is None:
             return None
         if isinstance(self._result, Fault):
-            return self._cut_because or self._result
+            return self.cut_because or self._result
         raise self._result
+
+    @property
+    def busy(self) -> bool:
+        """Whether it keeps the server waiting: the disk or the hash is behind."""
+        return 0.0 < self._busy_since < time.monotonic() - _BUSY_SECONDS
 
     def cut(self, because: Fault) -> None:
         """End the connection; the outcome is this fault."""
-        self._cut_because = because
+        self.cut_because = because
+        self._ended.set()
         self._line.cut()
 
     def abandon(self) -> None:
         """End the connection and keep its thread from the file; does not wait for the network."""
+        self._ended.set()
         self._line.cut()
         with self._touching:
             self._abandoned = True
@@ -108,33 +176,48 @@ class Attempt:
             self._sink.leave(stream)
 
     def _run(self) -> None:
+        _yield_to_others()
         try:
-            body = self._wire.open(self._gap, self._line)
-            try:
-                self.connected = True
-                self._pour(body)
-            finally:
-                self.connected = False
-                body.close()
+            while (segment := self.segment) is not None:
+                self._fetch(segment)
+                if self._abandoned or self._supply.next_segment(self) is None:
+                    return
         except (Fault, RbeeError) as error:
             self._result = error
         except Exception as error:  # noqa: BLE001 - it is raised again in the thread that asks for the outcome
             self._result = error
         finally:
+            self.connected = False
+            self.segment = None
+            self._link.close()
             self._line.close()
             self.finished.set()
+            self._changed()
 
-    def _pour(self, body: "Body") -> None:
+    def _fetch(self, segment: Segment) -> None:
+        gap, asked = Gap(segment.position, segment.end), time.monotonic()
+        if gap.start >= gap.end:
+            return
+        body = self._link.open(gap)
+        try:
+            self.asking = time.monotonic() - asked
+            self.connected = True
+            self._supply.answered(self, whole=body.whole)
+            self._pour(body, segment)
+        finally:
+            body.close()
+
+    def _pour(self, body: "Body", segment: Segment) -> None:
         self._skip(body)
         with self._touching:
             if self._abandoned:
                 return
-            stream = self._stream = self._sink.stream(self._gap.start)
+            stream = self._stream = self._sink.stream(segment.position)
         try:
-            while stream.position < self._gap.end:
+            while segment.left > 0:
                 self._hold()
-                data = self._read(body, min(self._limits.read, self._gap.end - stream.position))
-                if not self._write(stream, data):
+                data = self._read(body, min(self._chunk(), segment.left))
+                if not self._write(stream, segment, data):
                     return
         finally:
             with self._touching:
@@ -144,27 +227,51 @@ class Attempt:
         """Read past what is there already: this server sends the file from its beginning only."""
         left = body.skip
         while left > 0:
-            left -= len(self._read(body, min(self._limits.read, left)))
+            left -= len(self._read(body, min(self._chunk(), left)))
+
+    def _chunk(self) -> int:
+        most = self._most
+        for throttle in self._throttles:
+            most = throttle.chunk(most)
+        return most
 
     def _read(self, body: "Body", count: int) -> bytes:
-        data = body.read(count)
+        data = body.read(max(1, count), fast=self.meter.rate >= _FAST)
         if not data:
             raise Fault("network", "the connection ended before the file did")
         self.arrived += len(data)
+        for throttle in self._throttles:
+            wait = throttle.charge(len(data), time.monotonic())
+            if wait > 0:
+                self._busy_since = time.monotonic()
+                self._ended.wait(wait)
         return data
 
-    def _write(self, stream: Stream, data: bytes) -> bool:
-        self.busy = True
+    def trips(self) -> list[int]:
+        """The round-trip times of its connections in microseconds, where the system tells them."""
+        return self._line.trips()
+
+    def _write(self, stream: Stream, segment: Segment, data: bytes) -> bool:
+        """Write what is still its own of what was read; False when it is to stop."""
+        self._busy_since = time.monotonic()
         try:
             with self._touching:
                 if not self._abandoned:
-                    self._sink.write(stream, memoryview(data))
+                    own = segment.claim(len(data))
+                    self._sink.write(stream, memoryview(data)[:own])
                 return not self._abandoned
         finally:
-            self.busy = False
+            self._busy_since = 0.0
 
     def _hold(self) -> None:
         while not self._abandoned and self._sink.crowded():
-            self.busy = True
+            self._busy_since = self._busy_since or time.monotonic()
             time.sleep(_HOLD_SECONDS)
-        self.busy = False
+        self._busy_since = 0.0
+
+
+def _yield_to_others() -> None:
+    """Let the hash, the screen and every other program go first; Linux counts niceness by thread."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -13,19 +13,19 @@ from rbee_tui.engine.errors import IntegrityError, RbeeError, RefusedError, Usag
 from rbee_tui.engine.paths import SHARED_MODE, make_directory, sync_directory
 from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.transfer import hashing, journal, plan, room
-from rbee_tui.engine.transfer.attempt import Attempt
+from rbee_tui.engine.transfer.crew import Crew
 from rbee_tui.engine.transfer.journal import Block
 from rbee_tui.engine.transfer.naming import blocks_path, journal_path
-from rbee_tui.engine.transfer.patience import Delay, Fault, Patience
+from rbee_tui.engine.transfer.patience import Patience
 from rbee_tui.engine.transfer.sink import Checkpointer, Sink
 from rbee_tui.engine.transfer.source import Fetched, Limits, Progress, Proof, Source, Stopped
+from rbee_tui.engine.transfer.traffic import Traffic
 
 if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Wire
 
 _FILE_MODE = 0o644
 _ROT_ROUNDS = 3
-_CUT_SECONDS = 0.5
 
 
 def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
@@ -38,9 +38,12 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
     progress: Progress,
     lock: Path,
     limits: Limits | None = None,
+    traffic: Traffic | None = None,
+    gentle: bool = False,
 ) -> Fetched:
     """Bring `source` to `target`, going on from `part` and its journal; returns once it survives a power cut.
 
+    `traffic` is what it shares with other transfers; a `gentle` one yields to others on the line.
     Raises Stopped when `stop` is set, else an RbeeError: AccessError, NotFoundError, RateLimitedError,
     HubError, NetworkError, NoSpaceError, IntegrityError, StorageError, or BusyError when another process has
     the lock.
@@ -53,7 +56,11 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
             # Published, but ended before the journal was removed.
             journal.remove(journal_path(part))
             return _fetched(source, source.sha256 or source.blob_id or "", progress, 0)
-        transfer = _Transfer(source, part, target, token, stop, progress, limits or Limits())
+        limits = limits or Limits()
+        shared = traffic or Traffic(limits)
+        transfer = _Transfer(
+            source, part, target, token, stop, progress, limits=limits, traffic=shared, gentle=gentle
+        )
         try:
             return transfer.run()
         finally:
@@ -105,9 +112,9 @@ def _fetched(source: Source, found: str, progress: Progress, received: int) -> F
 
 
 class _Transfer:
-    """The thread that conducts a transfer: it starts attempts, watches them, decides with `Patience`."""
+    """The thread that conducts a transfer: resumes, lets a crew fetch, compares hashes, publishes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the arguments of `fetch()`
         self,
         source: Source,
         part: Path,
@@ -115,7 +122,10 @@ class _Transfer:
         token: str | None,
         stop: threading.Event,
         progress: Progress,
+        *,
         limits: Limits,
+        traffic: Traffic,
+        gentle: bool,
     ) -> None:
         self._source = source
         self._part = part
@@ -124,6 +134,8 @@ class _Transfer:
         self._stop = stop
         self._progress = progress
         self._limits = limits
+        self._traffic = traffic
+        self._gentle = gentle
         self._handle = -1
         self._sink: Sink | None = None
         self._checkpointer: Checkpointer | None = None
@@ -203,10 +215,9 @@ class _Transfer:
         rot_rounds = 0
         while True:
             self._progress.state = "fetching"
-            while gap := sink.gap():
-                if wire is None:
-                    wire = self._wire()
-                self._one(Attempt(wire, sink, gap, self._limits), patience)
+            if sink.gap() is not None:
+                wire = wire or self._wire()
+                self._arrived = self._crew(wire, sink, patience).bring(self._heed)
             found = self._hash(sink)
             if hashing.matches(found, self._source):
                 return found
@@ -249,51 +260,28 @@ class _Transfer:
             hint="it was not published; try another network or mirror, or tell the repository's owner",
         )
 
-    def _one(self, attempt: Attempt, patience: Patience) -> None:
-        """See one attempt through to its end, and wait as long as its fault asks for."""
-        try:
-            fault = self._watch(attempt, patience)
-        finally:
-            attempt.abandon()
-            self._progress.connections = 0
-            self._arrived += attempt.arrived
-        now = time.monotonic()
-        patience.note(self._arrived, now)
-        if fault is None:
-            return
-        decision = patience.after(fault, now)
-        if not isinstance(decision, Delay):
-            raise decision
-        self._progress.waiting_for = decision.text
-        if self._stop.wait(decision.seconds):
-            raise Stopped
+    def _crew(self, wire: "Wire", sink: Sink, patience: Patience) -> Crew:
+        return Crew(
+            wire,
+            sink,
+            patience,
+            self._traffic,
+            self._limits,
+            self._progress,
+            endpoint=self._source.endpoint,
+            gentle=self._gentle,
+            before=self._arrived,
+        )
 
-    def _watch(self, attempt: Attempt, patience: Patience) -> Fault | None:
-        pace = plan.Pace(self._limits, time.monotonic())
-        while not attempt.finished.wait(self._limits.poll):
-            self._heed_stop()
-            self._raise_failures()
-            now = time.monotonic()
-            self._progress.connections = int(attempt.connected)
-            if attempt.arrived:
-                self._progress.waiting_for = ""
-            patience.note(self._arrived + attempt.arrived, now, busy=attempt.busy)
-            if pace.stalled(attempt.arrived, now, busy=attempt.busy) or patience.exhausted(now):
-                return self._cut(attempt)
+    def _heed(self) -> None:
+        """Raise what ends the transfer from outside the crew: a stop, or a failure in another thread."""
+        self._heed_stop()
         self._raise_failures()
-        return attempt.outcome
-
-    def _cut(self, attempt: Attempt) -> Fault | None:
-        """End a connection that brings nothing; one that does not even notice is left to itself."""
-        fault = Fault("stall", f"nothing arrived for {self._limits.stall:.0f} s")
-        attempt.cut(fault)
-        return attempt.outcome if attempt.finished.wait(_CUT_SECONDS) else fault
 
     def _hash(self, sink: Sink) -> str:
         self._progress.state = "hashing"
         while (found := sink.follower.result(self._limits.poll)) is None:
-            self._heed_stop()
-            self._raise_failures()
+            self._heed()
         return found
 
     def _raise_failures(self) -> None:

@@ -47,9 +47,12 @@ class Patience:
         self._at = now
         self._last: Fault | None = None
 
-    def note(self, arrived: int, now: float, *, busy: bool = False) -> None:
-        """Take a sample: bytes that arrived since the beginning, and whether we ourselves hold them back."""
-        if arrived - self._arrived >= self._limits.trickle:
+    def note(self, arrived: int, now: float, *, busy: bool = False, lines: int = 1) -> None:
+        """Take a sample: bytes that arrived since the beginning, and whether we ourselves hold them back.
+
+        Each of the `lines` (connections) has a trickle of its own: many of them are no progress.
+        """
+        if arrived - self._arrived >= self._limits.trickle * max(1, lines):
             self._fresh += arrived - self._arrived
             self._arrived, self._at = arrived, now
         elif busy:

@@ -1,5 +1,8 @@
 """Pure decisions about a file on disk and at the Hub: what is kept, and when a connection is too slow."""
 
+from collections.abc import Sequence
+from statistics import median
+
 import msgspec
 
 from rbee_tui.engine.transfer.journal import DIGEST, VERSION, Block, Header, Loaded
@@ -7,6 +10,8 @@ from rbee_tui.engine.transfer.source import Limits, Source
 
 _SMALLEST_GRID = 4 << 10
 _LARGEST_GRID = 64 << 20
+_LAGGING = 0.1
+_ENOUGH_TO_COMPARE = 2
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -78,3 +83,8 @@ class Pace:
         if busy or arrived - self._bytes >= self._limits.trickle:
             self._bytes, self._at = arrived, now
         return now - self._at >= self._limits.stall
+
+
+def lags(rate: float, others: Sequence[float]) -> bool:
+    """Whether a connection runs under a tenth of the median of two or more others."""
+    return len(others) >= _ENOUGH_TO_COMPARE and rate < median(others) * _LAGGING

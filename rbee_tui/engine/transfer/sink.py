@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import xxhash
@@ -51,7 +52,7 @@ class Sink:
         self.received = 0
         self.follower = Follower(handle, part, source, progress)
         self._source = source
-        self._size = source.size_bytes
+        self.size = source.size_bytes
         self._limits = limits
         self._progress = progress
         self._spans = Spans()
@@ -111,10 +112,13 @@ class Sink:
         """The finished blocks in file order."""
         return [self.blocks[offset] for offset in sorted(self.blocks)]
 
-    def gap(self) -> Gap | None:
-        """The first bytes that are missing; None when the file is complete."""
+    def gap(self, taken: Iterable[Gap] = ()) -> Gap | None:
+        """The first bytes that are missing and that nobody has taken; None when there are none."""
         with self._lock:
-            return self._spans.first_gap(self._size)
+            spans = self._spans.copy()
+        for each in taken:
+            spans.add(*each)
+        return spans.first_gap(self.size)
 
     def rotted(self) -> list[Block]:
         """Finished blocks whose bytes on disk no longer have their digest."""
@@ -198,7 +202,7 @@ class Sink:
         return offset - offset % self.grid
 
     def _block_end(self, offset: int) -> int:
-        return min(self._block_start(offset) + self.grid, self._size)
+        return min(self._block_start(offset) + self.grid, self.size)
 
     # Syncing, and holding back
 

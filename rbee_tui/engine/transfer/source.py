@@ -99,6 +99,27 @@ class Limits(msgspec.Struct, frozen=True):
     retry_after_longest: float = 60.0
     """A longer Retry-After is cut to this."""
     redirects: int = 8
+    segment: int = 32 << 20
+    """A connection is given about so much at a time; more where asking takes long."""
+    segment_shortest: int = 8 << 20
+    """Files that are not much larger are given out in segments of this size."""
+    segment_longest: int = 512 << 20
+    segment_asks: float = 20.0
+    """A segment lasts at least so many times as long as asking for it."""
+    steal: int = 1 << 20
+    """The least that an idle connection takes from the rear of another's segment, or leaves to it."""
+    steal_seconds: float = 0.5
+    """A connection that will be done as soon as this is not relieved."""
+    connections_first: int = 4
+    connections_least: int = 2
+    connections_most: int = 16
+    """Connections to one origin, over all files: how many at first, at least and at most are tried."""
+    connection_fast: int = 100_000_000
+    """A connection that brings so much a second is not limited by its server: fewer are tried first."""
+    window: float = 0.5
+    """How long a number of connections is tried before its rate is judged; half of it where it is clear."""
+    slow_seconds: float = 5.0
+    """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""
     backlog: int = 128 << 20
     """Reading waits while more than this has arrived and is not hashed: the hash is the critical path."""
     checkpoint_bytes: int = 64 << 20

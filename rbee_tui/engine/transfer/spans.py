@@ -18,6 +18,12 @@ class Spans:
         self._starts: list[int] = []
         self._ends: list[int] = []
 
+    def copy(self) -> "Spans":
+        """The same ranges, to be changed on their own."""
+        other = Spans()
+        other._starts, other._ends = self._starts.copy(), self._ends.copy()
+        return other
+
     def add(self, start: int, end: int) -> None:
         """Add a range; ranges that touch become one."""
         if start >= end:

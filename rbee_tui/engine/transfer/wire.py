@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -41,6 +42,7 @@ from rbee_tui.engine.transfer.source import Limits, Source
 from rbee_tui.engine.transfer.spans import Gap
 
 _PORTS = {"http": 80, "https": 443}
+_GATHERED = 256 << 10
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
 
 
@@ -64,19 +66,30 @@ def origin(url: str) -> Origin:
 class Body:
     """The bytes of an answer; the first `skip` of them are there already."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, host: str, skip: int) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, here: Origin, skip: int, *, whole: bool) -> None:
         self.skip = skip
+        self.whole = whole
+        """Whether the whole file comes, though a part of it was asked for."""
         self._response = response
-        self._host = host
+        self._host = here.host
+        self._records = here.scheme == "https"
 
-    def read(self, count: int) -> bytes:
-        """What has arrived, at least one byte and at most `count`; empty at the end. Raises Fault."""
+    def read(self, count: int, *, fast: bool = False) -> bytes:
+        """What has arrived, at least one byte and at most `count`; empty at the end. Raises Fault.
+
+        TLS brings 16 KiB at a time: where bytes come `fast`, several records are gathered first.
+        """
         with _faults(self._host):
+            if fast and self._records:
+                return self._response.read(min(count, _GATHERED), decode_content=False)
             return self._response.read1(count, decode_content=False)
 
     def close(self) -> None:
-        """Close the connection: the rest of the body is not wanted."""
-        self._response.close()
+        """Be done with it; the connection is kept if everything that it announced was read."""
+        if self._response.length_remaining == 0:
+            self._response.release_conn()
+        else:
+            self._response.close()
 
 
 class Wire:
@@ -85,7 +98,7 @@ class Wire:
     def __init__(self, source: Source, token: str | None, limits: Limits) -> None:
         self._source = source
         self._token = token
-        self._limits = limits
+        self.limits = limits
         self._url = _resolve_url(source)
         try:
             self._hub = origin(self._url)
@@ -94,34 +107,39 @@ class Wire:
                 f"{clean(source.endpoint)[:80]!r} is not the address of a Hub",
                 hint="set HF_ENDPOINT to its URL",
             ) from None
-        self._storage: str | None = None
-        self._etag: str | None = None
+        self._known = _Known(None, None)
 
-    def open(self, gap: Gap, line: Line) -> Body:
+    def link(self, line: Line, buffer: int | None = None) -> "Link":
+        """A connection of its own, kept from one request to the next; `buffer` as in `Throttle.buffer()`."""
+        return Link(self, line, buffer)
+
+    def open(self, gap: Gap, link: "Link") -> Body:
         """Ask for a range of the file; raises Fault for what may pass, else the RbeeError that ends it."""
+        known = self._known
         try:
-            return self._walk(gap, line)
+            return self._walk(gap, link, known)
         except Fault as fault:
             # A storage that refuses or answers nonsense may be replaced by asking the Hub again.
-            if fault.kind in ("expired", "answer"):
-                self._storage = self._etag = None
+            if fault.kind in ("expired", "answer") and self._known is known:
+                self._known = _Known(None, None)
             raise
 
-    def _walk(self, gap: Gap, line: Line) -> Body:
-        url, etag = self._storage or self._url, self._etag
-        left_hub = self._storage is not None
-        for _ in range(self._limits.redirects + 1):
+    def _walk(self, gap: Gap, link: "Link", known: "_Known") -> Body:
+        url, etag = known.storage or self._url, known.etag
+        left_hub = known.storage is not None
+        for _ in range(self.limits.redirects + 1):
             here = origin(url)
             left_hub = left_hub or here != self._hub
             headers = self._headers(gap, etag, with_token=not left_hub)
-            response = self._request(url, here, headers, line)
+            response = link.request(url, here, headers)
             verdict = judge(
                 _answer(response, here, at_hub=here == self._hub),
                 Asked(self._source, gap, "If-Range" in headers, "Authorization" in headers),
             )
             if isinstance(verdict, Proceed):
                 self._remember(url, response, left_hub=left_hub)
-                return Body(response, here.host, verdict.skip)
+                whole = response.status == HTTPStatus.OK and "Range" in headers
+                return Body(response, here, verdict.skip, whole=whole)
             response.close()
             if isinstance(verdict, Follow):
                 url = self._target(url, here, verdict.location)
@@ -135,9 +153,10 @@ class Wire:
         )
 
     def _remember(self, url: str, response: urllib3.BaseHTTPResponse, *, left_hub: bool) -> None:
-        self._storage = url if left_hub else None
         etag = response.headers.get("etag", "")
-        self._etag = etag if _STRONG_ETAG.match(etag) else None
+        known = _Known(url if left_hub else None, etag if _STRONG_ETAG.match(etag) else None)
+        if known != self._known:
+            self._known = known
 
     def _headers(self, gap: Gap, etag: str | None, *, with_token: bool) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": f"rbee/{__version__}"}
@@ -164,23 +183,61 @@ class Wire:
             )
         return target
 
-    def _request(
-        self, url: str, here: Origin, headers: dict[str, str], line: Line
+
+class _Known(NamedTuple):
+    """What an answer taught: the storage's signed address, and the ETag of what it has."""
+
+    storage: str | None
+    etag: str | None
+
+
+class Link:
+    """The connections of one attempt, one to each origin that it meets; all of them on the attempt's line."""
+
+    def __init__(self, wire: Wire, line: Line, buffer: int | None) -> None:
+        self._wire = wire
+        self._buffer = buffer
+        self._line = line
+        self._managers: dict[Origin, urllib3.PoolManager] = {}
+
+    def open(self, gap: Gap) -> Body:
+        """As `Wire.open()`, over this link's connections."""
+        return self._wire.open(gap, self)
+
+    def request(self, url: str, here: Origin, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask once; a kept connection that the other side has closed meanwhile is replaced. Raises Fault."""
+        manager = self._managers.get(here)
+        if manager is not None:
+            try:
+                return self._ask(manager, url, here, headers)
+            except Fault as fault:
+                manager.clear()
+                if fault.kind != "network":
+                    raise
+        self._managers[here] = fresh = _manager(here, self._buffer)
+        return self._ask(fresh, url, here, headers)
+
+    def _ask(
+        self, manager: urllib3.PoolManager, url: str, here: Origin, headers: dict[str, str]
     ) -> urllib3.BaseHTTPResponse:
-        timeout = urllib3.Timeout(connect=self._limits.connect, read=self._limits.stall)
-        manager = _manager(here)
-        _THIS_THREAD.line = line
+        limits = self._wire.limits
+        _THIS_THREAD.line = self._line
         with _faults(here.host):
             return manager.request(
                 "GET",
                 url,
                 headers=headers,
-                timeout=timeout,
+                timeout=urllib3.Timeout(connect=limits.connect, read=limits.stall),
                 retries=False,
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
             )
+
+    def close(self) -> None:
+        """Close what is kept."""
+        for manager in self._managers.values():
+            manager.clear()
 
 
 def _resolve_url(source: Source) -> str:
@@ -193,12 +250,16 @@ def _answer(response: urllib3.BaseHTTPResponse, here: Origin, *, at_hub: bool) -
     return Answer(response.status, headers, here.host, at_hub, time.time())
 
 
-def _manager(here: Origin) -> urllib3.PoolManager:
-    """A fresh pool for one request, through the proxy that the environment names for its origin."""
+def _manager(here: Origin, buffer: int | None = None) -> urllib3.PoolManager:
+    """A fresh pool, through the proxy that the environment names for its origin."""
     context = _trust() if here.scheme == "https" else None
+    # Set before the connection is made: TCP agrees on its window then.
+    options: list[tuple[int, int, int | bytes]] = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    if buffer is not None:
+        options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, buffer))
     proxy = _proxy(here)
     if proxy is None:
-        manager = urllib3.PoolManager(ssl_context=context)
+        manager = urllib3.PoolManager(ssl_context=context, socket_options=options)
     else:
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
@@ -207,6 +268,7 @@ def _manager(here: Origin) -> urllib3.PoolManager:
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
             proxy_ssl_context=_trust() if parts.scheme == "https" else None,
             ssl_context=context,
+            socket_options=options,
         )
     pools: dict[str, type[HTTPConnectionPool | HTTPSConnectionPool]] = {
         "http": _HttpPool,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import settings
 from rbee_tui.engine.jobs import JobProgress
-from rbee_tui.engine.settings import OnQuit, Settings
+from rbee_tui.engine.settings import OnQuit
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui.house import House
 from rbee_tui.ui.screens.question import Answer, Question
@@ -28,7 +28,7 @@ async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
         return
     if answer in ("always background", "always pause"):
         answer = answer.removeprefix("always ")
-        await app.bridge.ask(lambda engine: settings.write(engine.root, Settings(on_quit=_chosen(answer))))
+        await app.bridge.ask(lambda engine: settings.change(engine.root, on_quit=_chosen(answer)))
     if answer != "background":
         app.narrate("pausing the downloads" if answer == "pause" else "cancelling the downloads", "busy")
         ended = await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))

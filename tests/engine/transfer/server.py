@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from rbee_tui.engine.transfer import Fetched, Limits, Progress, Source, fetch, journal_path
 
 FAST = Limits(
@@ -32,6 +34,17 @@ FAST = Limits(
     checkpoint_seconds=0.05,
 )
 """Limits that let a test see in a second what takes a minute in earnest."""
+
+MANY = msgspec.structs.replace(
+    FAST,
+    segment=64 << 10,
+    steal=8 << 10,
+    connections_first=4,
+    connections_most=4,
+    window=0.1,
+    slow_seconds=0.3,
+)
+"""The same with several connections for a small file."""
 
 TOKEN = "hf_canary_of_the_tests"
 
@@ -160,6 +173,11 @@ class Hub:
             listener.close()
         while self._threads:
             self._threads.pop().join(10)
+
+    def forget(self) -> None:
+        """Behave from now on, and count anew."""
+        self.behaviour = None
+        self._acted = self._seen = 0
 
     def url(self, at: str = "hub") -> str:
         """The address of one of the origins."""

@@ -1,0 +1,262 @@
+"""The connections that fetch one file: hired as far as they are worth it, watched, replaced, ended."""
+
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine.transfer import plan, segments
+from rbee_tui.engine.transfer.attempt import Attempt
+from rbee_tui.engine.transfer.patience import Delay, Fault, Patience
+from rbee_tui.engine.transfer.segments import Segment, Victim
+from rbee_tui.engine.transfer.sink import Sink
+from rbee_tui.engine.transfer.source import Limits, Progress
+from rbee_tui.engine.transfer.spans import Gap
+from rbee_tui.engine.transfer.throttle import Gentle
+from rbee_tui.engine.transfer.traffic import Load, Traffic
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.transfer.wire import Wire
+
+_CUT_SECONDS = 0.5
+
+
+class _Watched:
+    """An attempt, and what was seen of it."""
+
+    def __init__(self, attempt: Attempt, limits: Limits) -> None:
+        self.attempt = attempt
+        self.pace = plan.Pace(limits, attempt.began)
+        self.cut_at = 0.0
+
+    def cut(self, why: str, now: float) -> None:
+        """End its connection."""
+        if not self.cut_at:
+            self.cut_at = now
+            self.attempt.cut(Fault("stall", why))
+
+
+class Crew:
+    """Fetches what is missing of one file. `bring()` is for its own thread; the others ask for work."""
+
+    def __init__(  # noqa: PLR0913 - what it needs from the start
+        self,
+        wire: "Wire",
+        sink: Sink,
+        patience: Patience,
+        traffic: Traffic,
+        limits: Limits,
+        progress: Progress,
+        *,
+        endpoint: str,
+        gentle: bool = False,
+        before: int = 0,
+    ) -> None:
+        self._wire = wire
+        self._sink = sink
+        self._patience = patience
+        self._budget = traffic.budget(endpoint)
+        self._throttle = traffic.throttle
+        self._gentle = Gentle() if gentle else None
+        self._limits = limits
+        self._progress = progress
+        self._watched: list[_Watched] = []
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._before = self._gone = before
+        self._not_before = 0.0
+        self._opened = False
+        self._ranges = True
+        self._only: Attempt | None = None
+
+    @property
+    def hired(self) -> int:
+        """Connections that it has, opening ones too."""
+        return len(self._watched)
+
+    def bring(self, heed: Callable[[], None]) -> int:
+        """Fetch until nothing is missing; returns the bytes that arrived so far.
+
+        `heed` raises what else ends it; so does patience.
+        """
+        try:
+            while self._sink.gap() is not None:
+                heed()
+                now = time.monotonic()
+                self._reap(now)
+                self._inspect(now)
+                self._hire(now)
+                self._tell(now)
+                self._changed.wait(self._limits.poll)
+                self._changed.clear()
+            heed()
+            return self._arrived
+        finally:
+            for each in self._watched:
+                each.attempt.abandon()
+            self._progress.connections = 0
+            self._budget.leave(self)
+
+    # Work
+
+    def next_segment(self, attempt: Attempt) -> Segment | None:
+        """What an attempt fetches next; None when there is nothing left, or one connection too many."""
+        if attempt.retiring or attempt.cut_because:
+            return None
+        with self._lock:
+            # Set under the lock: nobody may find these bytes free.
+            attempt.segment = self._take(attempt)
+            return attempt.segment
+
+    def answered(self, attempt: Attempt, *, whole: bool) -> None:
+        """Headers came; a server that ignores Range gets one connection, which takes everything."""
+        self._opened = True
+        self._changed.set()
+        if not whole:
+            return
+        with self._lock:
+            if self._only not in (None, attempt) and not self._only.finished.is_set():
+                raise Fault("stall", "the server sends whole files only")
+            self._ranges, self._only = False, attempt
+            segment = attempt.segment
+            if segment is not None:
+                rest = self._sink.gap([Gap(segment.start, segment.end)])
+                if rest is not None and rest.start == segment.end:
+                    segment.extend(rest.end)
+
+    def _take(self, attempt: Attempt | None) -> Segment | None:
+        """The first bytes that nobody has, else the rear of another's segment; the caller holds the lock."""
+        active = self._active(attempt)
+        gap = self._sink.gap(Gap(segment.start, segment.end) for _, segment in active)
+        if gap is not None:
+            return Segment(segments.clip(gap, self._segment_length(attempt), self._sink.grid))
+        stolen = self._steal(attempt, active) if self._ranges else None
+        return Segment(stolen) if stolen else None
+
+    def _active(self, but: Attempt | None) -> list[tuple[Attempt, Segment]]:
+        found = [(each.attempt, each.attempt.segment) for each in self._watched if each.attempt is not but]
+        return [(attempt, segment) for attempt, segment in found if segment is not None]
+
+    def _segment_length(self, attempt: Attempt | None) -> int:
+        """Short enough that each of the first connections gets one, long enough to be worth asking for."""
+        limits, sink = self._limits, self._sink
+        part = max(limits.segment_shortest, sink.size // limits.connections_first)
+        rate, asking = (attempt.meter.rate, attempt.asking) if attempt else (0.0, 0.0)
+        shortest, longest = min(limits.segment, part), min(limits.segment_longest, part)
+        return segments.length(rate, asking, shortest, max(shortest, longest), limits.segment_asks)
+
+    def _steal(self, attempt: Attempt | None, active: list[tuple[Attempt, Segment]]) -> Gap | None:
+        """The rear of what would take longest, if a new request pays for itself."""
+        limits = self._limits
+        worth = max(limits.steal_seconds, *(4 * each.asking for each, _ in active), 0.0)
+        # What a server has sent before it hears of a theft comes twice: a new one is left alone.
+        known = time.monotonic() - limits.steal_seconds
+        victims = {Victim(s.left, each.meter.rate): s for each, s in active if each.began < known}
+        victim = segments.choose(victims, limits.steal, worth)
+        if victim is None:
+            return None
+        own = attempt.meter.rate if attempt else median(each.meter.rate for each, _ in active)
+        return victims[victim].give(segments.share(own, victim.rate), limits.steal, self._sink.grid)
+
+    # Connections
+
+    def _hire(self, now: float) -> None:
+        """Open connections while they are worth it; the first one shows what the server does."""
+        if now < self._not_before:
+            return
+        while self._budget.may_hire(self) and (self.hired == 0 or (self._opened and self._ranges)):
+            with self._lock:
+                segment = self._take(None)
+                if segment is None:
+                    return
+                attempt = Attempt(
+                    self._wire,
+                    self._sink,
+                    segment,
+                    self,
+                    self._limits,
+                    self._changed.set,
+                    throttles=[self._throttle, *([self._gentle.throttle] if self._gentle else [])],
+                    buffer=self._throttle.buffer(self._budget.wanted),
+                    few=self._budget.wanted <= self._limits.connections_first,
+                )
+                self._watched.append(_Watched(attempt, self._limits))
+
+    def _reap(self, now: float) -> None:
+        """Take leave of the attempts that have ended, and make of their faults what patience says."""
+        for each in list(self._watched):
+            attempt = each.attempt
+            overdue = each.cut_at and now - each.cut_at > _CUT_SECONDS
+            if not attempt.finished.is_set():
+                if not overdue:
+                    continue
+                # It does not even notice: it is left to itself, kept from the file.
+                attempt.abandon()
+            with self._lock:
+                self._watched.remove(each)
+            self._gone += attempt.arrived
+            fault = attempt.outcome or (attempt.cut_because if overdue else None)
+            if fault is not None:
+                self._suffer(fault, attempt, now)
+
+    def _suffer(self, fault: Fault, attempt: Attempt, now: float) -> None:
+        if attempt.arrived == 0 and self.hired and fault.kind in ("limited", "answer", "network"):
+            self._budget.refused()
+        self._patience.note(self._arrived, now, lines=self.hired + 1)
+        decision = self._patience.after(fault, now)
+        if not isinstance(decision, Delay):
+            raise decision
+        self._not_before = max(self._not_before, now + decision.seconds)
+        if not self._connected or fault.kind == "limited":
+            self._progress.waiting_for = decision.text
+
+    def _inspect(self, now: float) -> None:
+        """Cut what stalls or lags; let a surplus connection end with its segment."""
+        for each in self._watched:
+            each.attempt.meter.update(each.attempt.arrived, now)
+        busy = any(each.attempt.busy for each in self._watched)
+        self._patience.note(self._arrived, now, busy=busy, lines=self.hired)
+        exhausted = self._patience.exhausted(now)
+        for each in self._watched:
+            attempt = each.attempt
+            if each.pace.stalled(attempt.arrived, now, busy=attempt.busy) or exhausted:
+                each.cut(f"nothing arrived for {self._limits.stall:.0f} s", now)
+            elif self._lags(attempt, now):
+                each.cut("the others are ten times as fast", now)
+        if self._budget.surplus(self):
+            idle = next((each.attempt for each in self._watched if not each.attempt.retiring), None)
+            if idle is not None and sum(not each.attempt.retiring for each in self._watched) > 1:
+                idle.retiring = True
+
+    def _lags(self, attempt: Attempt, now: float) -> bool:
+        if attempt.busy or now - attempt.began < self._limits.slow_seconds:
+            return False
+        others = [each.attempt for each in self._watched if each.attempt is not attempt]
+        rates = [each.meter.rate for each in others if each.connected and not each.busy]
+        return plan.lags(attempt.meter.rate, rates)
+
+    # Telling
+
+    @property
+    def _arrived(self) -> int:
+        return self._gone + sum(each.attempt.arrived for each in self._watched)
+
+    @property
+    def _connected(self) -> int:
+        return sum(each.attempt.connected for each in self._watched)
+
+    def _tell(self, now: float) -> None:
+        if self._connected and now >= self._not_before:
+            self._progress.waiting_for = ""
+        self._progress.connections = self._connected
+        load = Load(
+            self._connected,
+            self._arrived - self._before,
+            held=self._sink.crowded(),
+            capped=self._throttle.rate is not None or self._gentle is not None,
+        )
+        if self._gentle:
+            rate = sum(each.attempt.meter.rate for each in self._watched)
+            self._gentle.look([t for each in self._watched for t in each.attempt.trips()], rate, now)
+        self._budget.report(self, load, now)

@@ -1,0 +1,95 @@
+"""How many connections to one origin are worth it: a decision from polled counters, without a clock."""
+
+from typing import Literal
+
+from rbee_tui.engine.transfer.source import Limits
+
+_RISE = 1.1  # twice the connections have to bring this much more
+_CLEAR_RISE = 1.5  # so much more needs no second look
+_AS_GOOD = 0.95
+_SETTLED_SECONDS = 20.0
+
+Phase = Literal["growing", "shrinking", "settled"]
+
+
+class Tuner:
+    """Starts with a few, adds while the rate rises, takes fewer when those do as well."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.wanted = limits.connections_first
+        self._least = limits.connections_least
+        self._most = limits.connections_most
+        self._window = limits.window
+        self._fast = limits.connection_fast
+        self._phase: Phase = "growing"
+        self._good = self.wanted
+        """The smallest number that brought the best rate."""
+        self._best = 0.0
+        self._at: float | None = None
+        self._arrived = 0
+        self._settled_at = 0.0
+
+    def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
+        """Take a sample and return how many are wanted.
+
+        `arrived` counts bytes over all connections, `held`: the hash or the disk is behind, `capped`: our own
+        cap holds them back.
+        """
+        if held:
+            self.wanted = self._good = max(self._least, min(self.wanted, connected or 1) // 2)
+            self._settle(now)
+        elif self._phase == "settled":
+            self._look_again(now, arrived)
+        elif capped or connected < self.wanted or self._at is None:
+            self._begin(now, arrived)
+        elif now - self._at >= self._window / 2:
+            rate = (arrived - self._arrived) / (now - self._at)
+            fast = rate >= self._fast * self.wanted
+            clear = self._phase == "growing" and rate >= self._best * _CLEAR_RISE
+            if fast or clear or now - self._at >= self._window:
+                self._judge(rate, now, fast=fast)
+                self._begin(now, arrived)
+        return self.wanted
+
+    def refused(self, connected: int) -> None:
+        """A further connection was refused while `connected` went on: no more than those are wanted."""
+        self.wanted = self._good = max(1, min(self.wanted, connected))
+        self._phase = "settled"
+        self._at = None
+
+    def _begin(self, now: float, arrived: int) -> None:
+        self._at, self._arrived = now, arrived
+
+    def _settle(self, now: float) -> None:
+        self._phase = "settled"
+        self._settled_at = now
+        self._at = None
+
+    def _look_again(self, now: float, arrived: int) -> None:
+        """Once in a while see whether more would help by now."""
+        if self._at is None:
+            self._settled_at = now
+            self._begin(now, arrived)
+        elif now - self._settled_at >= _SETTLED_SECONDS:
+            self._best = (arrived - self._arrived) / (now - self._at)
+            self._good = self.wanted
+            self._phase = "growing"
+            self.wanted = min(self._most, self.wanted * 2)
+            self._begin(now, arrived)
+
+    def _judge(self, rate: float, now: float, *, fast: bool) -> None:
+        if self._phase == "shrinking":
+            self.wanted = self.wanted if rate >= self._best * _AS_GOOD else self._good
+            self._settle(now)
+        elif not fast and rate >= self._best * _RISE:
+            self._best, self._good = rate, self.wanted
+            if self.wanted >= self._most:
+                self._settle(now)
+            self.wanted = min(self._most, self.wanted * 2)
+        elif self._good > self._least:
+            # Twice as many were not worth it, or each is as fast as a connection gets.
+            self._best = max(self._best, rate)
+            self._phase, self.wanted = "shrinking", max(self._least, self._good // 2)
+        else:
+            self.wanted = self._good
+            self._settle(now)

@@ -1,0 +1,177 @@
+"""Who fetches which bytes: segments, stealing, and how many connections are worth it. All pure."""
+
+import threading
+
+import msgspec
+import pytest
+
+from rbee_tui.engine.transfer import Limits
+from rbee_tui.engine.transfer.plan import lags
+from rbee_tui.engine.transfer.segments import Segment, Victim, choose, clip, length, share
+from rbee_tui.engine.transfer.spans import Gap
+from rbee_tui.engine.transfer.traffic import Budget, Load
+from rbee_tui.engine.transfer.tuner import Tuner
+
+MIB = 1 << 20
+GRID = 8 * MIB
+LIMITS = Limits()
+
+
+class TestSegments:
+    """Bytes with one owner each."""
+
+    def test_whole_blocks_in_file_order(self) -> None:
+        """A segment ends between two blocks, and where the gap ends."""
+        assert clip(Gap(0, 100 * MIB), 32 * MIB, GRID) == Gap(0, 32 * MIB)
+        assert clip(Gap(3 * MIB, 100 * MIB), 32 * MIB, GRID) == Gap(3 * MIB, 32 * MIB)
+        assert clip(Gap(30 * MIB, 33 * MIB), 32 * MIB, GRID) == Gap(30 * MIB, 33 * MIB)
+        assert clip(Gap(0, 100 * MIB), 1000, GRID) == Gap(0, GRID)
+
+    def test_longer_where_asking_takes_long(self) -> None:
+        """Asking for a segment is a twentieth of fetching it, between the shortest and the longest."""
+        assert length(0.0, 0.0, 32, 512, 20.0) == 32
+        assert length(100.0, 0.1, 32, 512, 20.0) == 200
+        assert length(100.0, 9.0, 32, 512, 20.0) == 512
+
+    def test_the_rear_is_given_away(self) -> None:
+        """By share, between two blocks where both keep enough, never what was claimed."""
+        segment = Segment(Gap(0, 32 * MIB))
+        assert segment.claim(5 * MIB) == 5 * MIB
+        assert segment.give(0.5, MIB, GRID) == Gap(16 * MIB, 32 * MIB)
+        assert segment.give(0.99, MIB, GRID) == Gap(6 * MIB, 16 * MIB)
+        assert segment.claim(99 * MIB) == MIB
+        assert segment.give(0.5, MIB, GRID) is None
+
+    def test_no_byte_has_two_owners(self) -> None:
+        """One thread claims while another steals: together they have each byte once."""
+        segment = Segment(Gap(0, 1_000_000))
+        claimed, stolen = [0], list[Gap]()
+
+        def claim() -> None:
+            while count := segment.claim(7):
+                claimed[0] += count
+
+        thread = threading.Thread(target=claim)
+        thread.start()
+        while (gap := segment.give(0.1, 10, 1)) is not None:
+            stolen.append(gap)
+        thread.join()
+        assert claimed[0] + sum(gap.end - gap.start for gap in stolen) == 1_000_000
+
+    def test_whom_to_relieve(self) -> None:
+        """The one that would take longest; one whose rate is not known yet counts as the slowest."""
+        slow, quick, new = Victim(10 * MIB, 1e6), Victim(30 * MIB, 1e8), Victim(20 * MIB, 0.0)
+        assert choose([slow, quick], MIB, 0.0) is slow
+        assert choose([slow, quick, new], MIB, 0.0) is new
+        assert choose([quick], MIB, 1.0) is None
+        assert choose([Victim(MIB, 1.0)], MIB, 0.0) is None
+
+    def test_both_end_together(self) -> None:
+        """The thief takes as much as it can fetch in the time that the other needs for the rest."""
+        assert share(3.0, 1.0) == 0.75
+        assert share(0.0, 5.0) == 0.5
+        assert share(1e9, 1.0) == 0.95
+
+    def test_laggards(self) -> None:
+        """Under a tenth of the median of at least two others."""
+        assert lags(9.0, [100.0, 100.0, 1.0])
+        assert not lags(11.0, [100.0, 100.0])
+        assert not lags(0.0, [100.0])
+
+
+def drive(tuner: Tuner, total: "dict[int, float]", seconds: float) -> int:
+    """Let a tuner see a network that brings `total[n]` bytes a second over n connections."""
+    arrived = 0.0
+    for tick in range(int(seconds * 10)):
+        connected = tuner.wanted
+        arrived += total[max(n for n in total if n <= connected)] / 10
+        tuner.sample(tick / 10, int(arrived), connected, held=False, capped=False)
+    return tuner.wanted
+
+
+class TestTuner:
+    """How many connections are worth it."""
+
+    def test_a_server_that_limits_each(self) -> None:
+        """While the rate rises more are added, up to sixteen, within two seconds."""
+        each = {n: n * 20e6 for n in range(1, 17)}
+        assert drive(Tuner(LIMITS), each, 2.0) == 16
+
+    def test_a_line_that_is_full_with_four(self) -> None:
+        """More bring nothing, fewer bring less: four stay."""
+        assert drive(Tuner(LIMITS), {1: 20e6, 2: 40e6, 4: 80e6, 8: 80e6}, 5.0) == 4
+
+    def test_a_line_that_is_full_with_two(self) -> None:
+        """Fewer do as well: two stay."""
+        assert drive(Tuner(LIMITS), {1: 40e6, 2: 80e6, 8: 80e6}, 5.0) == 2
+
+    def test_fast_connections_are_made_fewer_first(self) -> None:
+        """On loopback or a LAN two do as well, and it is not tried with eight."""
+        tuner = Tuner(LIMITS)
+        assert drive(tuner, {1: 900e6, 2: 1e9, 4: 1e9}, 0.5) == 2
+        assert drive(Tuner(LIMITS), {1: 150e6, 2: 300e6, 4: 600e6}, 2.0) == 4
+
+    def test_the_hash_is_behind(self) -> None:
+        """Where we hold the server back, more connections are no use."""
+        tuner = Tuner(LIMITS)
+        assert tuner.sample(0.0, 0, 4, held=True, capped=False) == 2
+        assert tuner.sample(0.1, 0, 2, held=True, capped=False) == 2
+
+    def test_a_cap_teaches_nothing(self) -> None:
+        """A rate that we bound ourselves does not say what the server would do."""
+        tuner = Tuner(LIMITS)
+        for tick in range(100):
+            assert tuner.sample(tick / 10, tick, 4, held=False, capped=True) == 4
+
+    def test_it_is_tried_again_later(self) -> None:
+        """The network is another one half a minute later."""
+        tuner = Tuner(LIMITS)
+        drive(tuner, {1: 40e6, 4: 40e6}, 5.0)
+        arrived = 0
+        wanted = set[int]()
+        for tick in range(600):
+            arrived += 100_000 * tuner.wanted
+            wanted.add(tuner.sample(100 + tick / 10, arrived, tuner.wanted, held=False, capped=False))
+        assert max(wanted) == 16
+
+    def test_a_refusal_is_heeded(self) -> None:
+        """A server that turns a fifth connection away gets no fifth one."""
+        tuner = Tuner(LIMITS)
+        tuner.refused(3)
+        assert tuner.wanted == 3
+
+
+class _File:
+    def __init__(self, hired: int) -> None:
+        self.hired = hired
+
+
+class TestBudget:
+    """One number of connections to an origin, over all files."""
+
+    def test_the_first_connection_is_free_the_others_are_shared(self) -> None:
+        """Each file moves; beyond that the sum counts."""
+        budget = Budget(msgspec.structs.replace(LIMITS, connections_first=4))
+        files = [_File(1) for _ in range(4)]
+        for file in files:
+            budget.report(file, Load(1, 0), 0.0)
+        assert not any(budget.may_hire(file) for file in files)
+        assert budget.may_hire(_File(0))
+        budget.leave(files.pop())
+        assert budget.may_hire(files[0])
+
+    def test_surplus_goes(self) -> None:
+        """When fewer are wanted, a file with several lets one go; the last one stays."""
+        budget = Budget(msgspec.structs.replace(LIMITS, connections_first=2))
+        one, other = _File(3), _File(1)
+        for file in (one, other):
+            budget.report(file, Load(file.hired, 0), 0.0)
+        assert budget.surplus(one)
+        assert not budget.surplus(other)
+
+    @pytest.mark.parametrize(("elsewhere", "wanted"), [(0, 4), (3, 1), (99, 1)])
+    def test_other_processes_count(self, elsewhere: int, wanted: int) -> None:
+        """What others have is taken off, but one is always allowed."""
+        budget = Budget(LIMITS)
+        budget.taken_elsewhere = elsewhere
+        assert budget.wanted == wanted
