@@ -12,7 +12,9 @@ import pytest
 from rbee_tui.demo import repos, tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
 from rbee_tui.engine import runner, settings
+from rbee_tui.engine.board import Changes
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.facts import Fact
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.settings import Settings
@@ -21,7 +23,7 @@ from tests.ui.support import Cockpit, cockpit
 
 pytestmark = pytest.mark.anyio
 SAY = "The cockpit has said this."
-SLOW = 300_000
+SLOW = 200_000
 BIG = "acme/big-gguf"
 MODEL = "recital-f16"
 
@@ -29,7 +31,7 @@ MODEL = "recital-f16"
 @pytest.fixture(scope="module")
 def served() -> Iterator[DemoHub]:
     """The demo's Hub, and a repository whose file takes a while at the rate SLOW."""
-    big = DemoRepo(BIG, {"big-Q4_K_M.gguf": bytes(20 * LARGE)}, downloads=1)
+    big = DemoRepo(BIG, {"big-Q4_K_M.gguf": bytes(40 * LARGE)}, downloads=1)
     with DemoHub([*repos.demo_repos(SAY), big]) as hub:
         yield hub
 
@@ -90,7 +92,7 @@ class TestFirstRun:
         """All three, with their titles."""
         async with cockpit(root, "http://127.0.0.1:9", size) as here:
             await here.sees("1 Models", "2 Workers", "3 Downloads")
-            await here.sees("No models yet.", "a  add one: it searches the Hugging Face Hub")
+            await here.sees("No models yet.", "it searches the Hugging Face Hub")
             await here.sees("No workers yet.", "No downloads.", "a Add", "? Help", "q Quit")
 
     async def test_a_demo_says_which_hub(self, root: Root):
@@ -125,7 +127,7 @@ class TestDownload:
         """Percent, rate, time left, both sizes: in the downloads, and its share in the model's status."""
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
-            await here.until(lambda: "/s" in here.row("/2.0 MB") and " %" in here.row("/2.0 MB"))
+            await here.until(lambda: "/s" in here.row("/4.0 MB") and " %" in here.row("/4.0 MB"))
             first = here.app.house.jobs
             await here.sees("coming", "1 of 1 active")
             before = next(iter(first.values())).downloaded
@@ -319,7 +321,7 @@ class TestModels:
         """Enter shows all of it; y copies one thing of it, by OSC 52."""
         async with cockpit(root, "http://127.0.0.1:9") as here:
             await here.press("enter")
-            await here.sees("Model tiny", "directory", "1 files")
+            await here.sees("Model tiny", "directory", "1 file")
             await here.press("escape")
             await here.press("y")
             await here.sees("OSC 52", "directory")
@@ -355,7 +357,7 @@ class TestFinding:
             assert self.names(here) == ["alpha", "beta", "gamma"]
             await here.press("slash")
             await here.type("zzz")
-            await here.sees("nothing matches; Esc clears the filter")
+            await here.sees("Nothing matches.", "clears the filter")
             await here.press("escape")
             assert self.names(here) == ["alpha", "beta", "gamma"]
 
@@ -492,7 +494,7 @@ class TestLeaving:
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
             await here.press("q")
-            await here.sees("Leave while 1 download run", "go on in the background")
+            await here.sees("Leave while 1 download runs", "Go on in the background")
             said = await here.ends("p")
             assert any("paused" in line for line in said) or JobStore(root).list()[0].wanted == "paused"
         (record,) = JobStore(root).list()
@@ -549,7 +551,7 @@ class TestLeaving:
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
             await here.press("q")
-            await here.sees("P pause, always")
+            await here.sees("P Pause, from now on")
             await here.ends("P")
         assert settings.read(root) == Settings(on_quit="pause")
         async with cockpit(root, hub) as here:
@@ -557,6 +559,22 @@ class TestLeaving:
             await here.until(lambda: state(here) == "running")
             await here.ends("q")
         assert JobStore(root).list()[0].wanted == "paused"
+
+
+class TestTakenDown:
+    """The engine goes on telling while the screen comes and goes."""
+
+    async def test_what_is_told_too_early_or_too_late_is_kept(self, root: Root):
+        """No part of the screen is looked for that is not there."""
+        async with cockpit(root, "http://127.0.0.1:9") as here:
+            app = here.app
+            assert app.main.is_whole
+        assert not app.main.is_whole
+        fact = Fact(kind="job.failed", id="x", at="", pid=1, text="it came late")
+        values = {"promised": 7, "models": [], "workers": [], "running": [], "reading": None}
+        app._take(Changes(values, [fact]))
+        assert (app.house.promised, here.told[-1]) == (7, "it came late")
+        assert not app.main.is_whole
 
 
 class TestRoom:
