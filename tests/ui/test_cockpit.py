@@ -19,6 +19,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.settings import Settings
 from rbee_tui.ui.flows import finding
+from rbee_tui.ui.widgets.field import Field
 from tests.ui.support import Cockpit, cockpit
 
 pytestmark = pytest.mark.anyio
@@ -350,6 +351,7 @@ class TestFinding:
             await here.press("slash")
             await here.type("mm")
             await here.sees("1 of 3 match 'mm'")
+            assert not here.app.main.query_one("#filter", Field).cursor_blink, "it would write for ever"
             assert self.names(here) == ["gamma"]
             await here.press("enter")
             assert self.names(here) == ["gamma"]

@@ -35,6 +35,7 @@ from rbee_tui.ui.lines import (
 from rbee_tui.ui.sorting import Order
 from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
+from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import Keyed, ListPane
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class MainScreen(Screen[None]):
                 id="downloads",
             )
         yield TooSmall(id="too-small")
-        yield Input(placeholder="words; Enter keeps them, Esc clears", id="filter")
+        yield Field(placeholder="words; Enter keeps them, Esc clears", id="filter")
         yield Narration(glyphs, id="narration")
         yield KeyLine(id="keys")
 
