@@ -273,7 +273,7 @@ class RbeeApp(App[list[str]]):
         for fact in changes.facts:
             self._tell(fact)
         self.main.show(touched)
-        if self._wanted_line is not None:
+        if self._wanted_line is not None and self.main.is_whole:
             self.show_line(*self._wanted_line)
 
     def tell_here(self, model_id: str, *kinds: str) -> None:
@@ -294,7 +294,7 @@ class RbeeApp(App[list[str]]):
         if self.events and self.events[-1].text == text:
             return
         self.events = [*self.events, Event(clock, text, style, hint, log)][-_KEPT_EVENTS:]
-        if self.main.is_mounted:
+        if self.main.is_whole:
             self.main.query_one(Narration).say(clock, text, style)
 
     def fail(self, error: RbeeError, *, log: str = "") -> None:

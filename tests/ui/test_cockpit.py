@@ -12,16 +12,19 @@ import pytest
 from rbee_tui.demo import repos, tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
 from rbee_tui.engine import runner, settings
+from rbee_tui.engine.board import Changes
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.facts import Fact
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.settings import Settings
 from rbee_tui.ui.flows import finding
+from rbee_tui.ui.widgets.field import Field
 from tests.ui.support import Cockpit, cockpit
 
 pytestmark = pytest.mark.anyio
 SAY = "The cockpit has said this."
-SLOW = 300_000
+SLOW = 200_000
 BIG = "acme/big-gguf"
 MODEL = "recital-f16"
 
@@ -29,7 +32,7 @@ MODEL = "recital-f16"
 @pytest.fixture(scope="module")
 def served() -> Iterator[DemoHub]:
     """The demo's Hub, and a repository whose file takes a while at the rate SLOW."""
-    big = DemoRepo(BIG, {"big-Q4_K_M.gguf": bytes(20 * LARGE)}, downloads=1)
+    big = DemoRepo(BIG, {"big-Q4_K_M.gguf": bytes(40 * LARGE)}, downloads=1)
     with DemoHub([*repos.demo_repos(SAY), big]) as hub:
         yield hub
 
@@ -90,7 +93,7 @@ class TestFirstRun:
         """All three, with their titles."""
         async with cockpit(root, "http://127.0.0.1:9", size) as here:
             await here.sees("1 Models", "2 Workers", "3 Downloads")
-            await here.sees("No models yet.", "a  adds one: it searches the Hugging Face Hub")
+            await here.sees("No models yet.", "it searches the Hugging Face Hub")
             await here.sees("No workers yet.", "No downloads.", "a Add", "? Help", "q Quit")
 
     async def test_a_demo_says_which_hub(self, root: Root):
@@ -125,7 +128,7 @@ class TestDownload:
         """Percent, rate, time left, both sizes: in the downloads, and its share in the model's status."""
         async with cockpit(root, hub) as here:
             await adding_big(here, hub)
-            await here.until(lambda: "/s" in here.row("/2.0 MB") and " %" in here.row("/2.0 MB"))
+            await here.until(lambda: "/s" in here.row("/4.0 MB") and " %" in here.row("/4.0 MB"))
             first = here.app.house.jobs
             await here.sees("coming", "1 of 1 active")
             before = next(iter(first.values())).downloaded
@@ -348,6 +351,7 @@ class TestFinding:
             await here.press("slash")
             await here.type("mm")
             await here.sees("1 of 3 match 'mm'")
+            assert not here.app.main.query_one("#filter", Field).cursor_blink, "it would write for ever"
             assert self.names(here) == ["gamma"]
             await here.press("enter")
             assert self.names(here) == ["gamma"]
@@ -557,6 +561,22 @@ class TestLeaving:
             await here.until(lambda: state(here) == "running")
             await here.ends("q")
         assert JobStore(root).list()[0].wanted == "paused"
+
+
+class TestTakenDown:
+    """The engine goes on telling while the screen comes and goes."""
+
+    async def test_what_is_told_too_early_or_too_late_is_kept(self, root: Root):
+        """No part of the screen is looked for that is not there."""
+        async with cockpit(root, "http://127.0.0.1:9") as here:
+            app = here.app
+            assert app.main.is_whole
+        assert not app.main.is_whole
+        fact = Fact(kind="job.failed", id="x", at="", pid=1, text="it came late")
+        values = {"promised": 7, "models": [], "workers": [], "running": [], "reading": None}
+        app._take(Changes(values, [fact]))
+        assert (app.house.promised, here.told[-1]) == (7, "it came late")
+        assert not app.main.is_whole
 
 
 class TestRoom:

@@ -35,6 +35,7 @@ from rbee_tui.ui.lines import (
 from rbee_tui.ui.sorting import Order
 from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
+from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import Keyed, ListPane
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 PANES: tuple[str, ...] = ("models", "workers", "downloads")
 _WIDE_DOWNLOADS, _NARROW_DOWNLOADS = 100, 70
+_PARTS = frozenset({*PANES, "panes", "hardware", "narration", "filter", "keys"})
 _BARS = 3
 """Rows that are no pane: hardware, narration, keys."""
 
@@ -66,7 +68,6 @@ class MainScreen(Screen[None]):
         self._host = host
         self._filters: dict[str, str] = dict.fromkeys(PANES, "")
         self._order = Order()
-        self._composed = False
 
     @property
     def rbee(self) -> "RbeeApp":
@@ -94,13 +95,12 @@ class MainScreen(Screen[None]):
                 id="downloads",
             )
         yield TooSmall(id="too-small")
-        yield Input(placeholder="words; Enter keeps them, Esc clears", id="filter")
+        yield Field(placeholder="words; Enter keeps them, Esc clears", id="filter")
         yield Narration(glyphs, id="narration")
         yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
         """Begin with what is known already."""
-        self._composed = True
         self.query_one("#filter", Input).display = False
         self._arrange()
         self.pane("models").focus()
@@ -120,11 +120,17 @@ class MainScreen(Screen[None]):
     def _last_pane(self) -> str:
         return next((each for each in PANES if self.pane(each).has_class("-last")), "models")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its parts are there: they come after it, and go one by one while it is taken down."""
+        there = {child.id for child in self.walk_children()}
+        return there >= _PARTS
+
     # Showing
 
     def show(self, touched: set[str]) -> None:
         """Show what was touched: names as `House.take` returns them."""
-        if not self._composed:
+        if not self.is_whole:
             return
         if touched & {"reading", "promised"}:
             self.query_one(HardwareLine).show(self._house.reading, self._house.promised)

@@ -12,6 +12,7 @@ from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.base import Keys, Sheet
 from rbee_tui.ui.widgets.drawn import Drawn
+from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import ListPane
 from rbee_tui.ui.widgets.text_view import TextView
 
@@ -63,7 +64,7 @@ class PickScreen(Sheet[Any]):
     def body(self) -> Iterator[Widget]:
         """The field, the list, and what is said of the line under the cursor."""
         if self._search is not None:
-            yield Input(placeholder=self._search, id="words")
+            yield Field(placeholder=self._search, id="words")
         columns = self._columns
         yield ListPane[Choice](
             lambda _: columns, lambda choice: choice.cells, self._glyphs, framed=False, id="choices"

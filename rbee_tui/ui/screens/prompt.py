@@ -14,6 +14,7 @@ from rbee_tui.engine.text import clean
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.screens.base import Keys, Sheet
+from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.text_view import TextView
 
 Ask = Callable[[str], AsyncGenerator[Chunk]]
@@ -39,7 +40,7 @@ class PromptScreen(Sheet[None]):
     def body(self) -> Iterator[Widget]:
         """What was said, and the field for the next question."""
         yield TextView(self._glyphs, follow=True, id="said")
-        yield Input(placeholder="ask something, then Enter", id="question")
+        yield Field(placeholder="ask something, then Enter", id="question")
 
     @property
     def said(self) -> TextView:

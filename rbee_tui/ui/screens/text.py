@@ -13,6 +13,7 @@ from textual.widgets import Input
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.screens.base import Keys, Sheet
+from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.text_view import TextView
 
 _FOLLOW_SECONDS = 0.5
@@ -44,7 +45,7 @@ class TextScreen(Sheet[None]):
     def body(self) -> Iterator[Widget]:
         """The text, and the field for what is looked for."""
         yield TextView(self._glyphs, wrap=self._wrap, follow=self._follow, hang=True, id="text")
-        yield Input(placeholder="find; Enter goes to the next line with these words", id="find")
+        yield Field(placeholder="find; Enter goes to the next line with these words", id="find")
 
     @property
     def view(self) -> TextView:
