@@ -39,6 +39,7 @@ def heights(mode: Mode, rows: int, wants: Wants) -> tuple[int, ...]:
         downloads = max(_LEAST + 1, min(wants.downloads + 3, rows // 2))
         return rows - downloads, downloads
     share = rows // 3
-    workers = max(_LEAST, min(wants.workers + 3, share))
-    downloads = max(_LEAST, min(wants.downloads + 3, share + max(0, share - workers)))
+    least = min(_LEAST, share)
+    workers = max(least, min(wants.workers + 3, share))
+    downloads = max(least, min(wants.downloads + 3, share + max(0, share - workers)))
     return rows - workers - downloads, workers, downloads

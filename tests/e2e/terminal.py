@@ -171,7 +171,6 @@ class Tmux:
         self._socket = directory / "tmux"
         self._environment = environment | {"SHELL": "/bin/sh"}
         self._run("new-session", "-d", "-x", str(columns), "-y", str(rows), command)
-        self._run("set-option", "-g", "remain-on-exit", "on")
 
     def _run(self, *words: str) -> str:
         done = subprocess.run(
@@ -215,11 +214,6 @@ class Tmux:
         """Make the window so large."""
         self._run("resize-window", "-x", str(columns), "-y", str(rows))
 
-    @property
-    def pid(self) -> int:
-        """The program's pid."""
-        return int(self._run("display-message", "-p", "#{pane_pid}"))
-
     def close(self) -> None:
         """End the terminal, which hangs up."""
         self._run("kill-server")
@@ -229,8 +223,9 @@ class Tmux:
 def tmux(
     directory: Path, words: Sequence[str], environment: dict[str, str], columns: int = 80, rows: int = 24
 ) -> Iterator[Tmux]:
-    """Run a program in tmux for as long as the context lasts."""
-    terminal = Tmux(directory, f"exec {shlex.join(words)}", environment, columns, rows)
+    """Run a program in tmux for as long as the context lasts; when it has ended, its exit code is seen."""
+    command = f"{shlex.join(words)}; echo ended with $?; exec cat"
+    terminal = Tmux(directory, command, environment, columns, rows)
     try:
         yield terminal
     finally:
@@ -245,7 +240,7 @@ def processes_of(home: Path) -> dict[int, str]:
         with suppress(OSError):
             if wanted in (place / "environ").read_bytes().split(b"\0"):
                 words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if words:
+                if words and not words.startswith("tmux "):
                     found[int(place.name)] = words.strip()
     return found
 

@@ -8,6 +8,7 @@ from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.variants import Verdict, choose
 from rbee_tui.engine.workers import offers
 from rbee_tui.engine.workers.outlook import Outlook
+from rbee_tui.engine.workers.supervise import RunningWorker
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
 from rbee_tui.ui.lines import ActivityLine, Cell, Column, JobLine, ModelLine, WorkerLine
@@ -115,8 +116,16 @@ async def start_worker(app: "RbeeApp", model_id: str) -> None:
         except RbeeError as error:
             app.fail(error, log=error.log if isinstance(error, WorkerError) else "")
             return
+    _now_runs(app, model_id, running)
     app.tell_here(model_id, "worker.starting", "worker.ready")
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
+
+
+def _now_runs(app: "RbeeApp", model_id: str, running: RunningWorker | None) -> None:
+    """Know it before it is said: the key that the sentence names works, whenever the next look comes."""
+    others = [each for each in app.house.running if each.model != model_id]
+    app.house.running = [*others, running] if running else others
+    app.main.show({"running"})
 
 
 def _start_question(outlook: Outlook) -> Question:
@@ -195,6 +204,8 @@ async def stop(app: "RbeeApp", situation: Situation) -> None:
         await app.bridge.call(lambda engine: engine.processes.stop(model_id))
     except RbeeError as error:
         app.fail(error)
+        return
+    _now_runs(app, model_id, None)
 
 
 async def logs(app: "RbeeApp", situation: Situation) -> None:

@@ -201,6 +201,8 @@ class MainScreen(Screen[None]):
     def _arrange(self) -> None:
         columns, rows = self.size
         mode = layout.mode_for(columns, rows)
+        if mode != "tiny" and self.has_class("-tiny"):  # what was hidden has lost the focus
+            self.call_after_refresh(self.go_to, self._last_pane)
         for each in ("tiny", "single", "stacked", "wide"):
             self.set_class(each == mode, f"-{each}")
         grid = self.query_one("#panes", Grid)
