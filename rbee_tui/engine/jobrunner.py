@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, transfer
+from rbee_tui.engine import describe, ids, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.errors import NotFoundError, RbeeError
@@ -25,7 +25,6 @@ from rbee_tui.engine.jobs import (
     Run,
     State,
     active_files,
-    admit,
     finished_bits,
 )
 from rbee_tui.engine.meter import Meter
@@ -37,6 +36,9 @@ from rbee_tui.engine.transfer import Progress, Source
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
+# A job that waits has nothing to tell but that it is there.
+_QUEUED_SECONDS = 0.5
+_QUEUED_BEAT_SECONDS = 2.0
 
 Ending = Literal["done", "paused", "cancelled", "failed", "released"]
 
@@ -82,7 +84,7 @@ class JobRunner:
         self._note("queued")
         try:
             with suppress(transfer.Stopped):
-                if await self._wait_admitted():
+                if await self._admitted():
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
                     await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
@@ -91,16 +93,13 @@ class JobRunner:
         except RbeeError as error:
             return await asyncio.to_thread(self._fail, error)
 
-    async def _wait_admitted(self) -> bool:
+    async def _admitted(self) -> bool:
+        """Wait for this job's turn; False when it was let go before."""
         while not self._stop.is_set():
-            unfinished = [record for record in self._store.list() if record.outcome is None]
-            if self.record.id in admit(record for record in unfinished if self._is_held(record)):
+            if self.record.id in self._store.admitted():
                 return True
-            await self._tick()
+            await self._tick(_QUEUED_SECONDS, _QUEUED_BEAT_SECONDS)
         return False
-
-    def _is_held(self, record: Record) -> bool:
-        return record.id == self.record.id or self._store.holder(record.id) is not None
 
     async def _fetch_all(self) -> None:
         gate = asyncio.Semaphore(FILES_AT_ONCE)
@@ -130,20 +129,19 @@ class JobRunner:
         if self._stop.is_set():
             raise transfer.Stopped
         source = source_of(self.record, planned)
-        directory = self._models.directory(self.record.model.id)
-        target = beneath(directory, planned.target)
+        target = beneath(self._models.directory(self.record.model.id), planned.target)
         progress = self.progress[index]
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=self._stop, progress=progress):
-            name = transfer.part_name(directory.name, source)
+            part = part_path(self.record, planned, self._store.root)
             transfer.fetch(
                 source,
-                part=self._store.root.part_directory() / name,
+                part=part,
                 target=target,
                 token=self._token,
                 stop=self._stop,
                 progress=progress,
-                lock=self._store.root.locks / f"part-{name}.lock",
+                lock=self._store.root.locks / f"part-{part.name}.lock",
             )
         if not known:
             self._publish(index)
@@ -155,7 +153,7 @@ class JobRunner:
         self._store.change(self.record.id, self._verb, add)
         self._finished.add(index)
 
-    async def _tick(self) -> None:
+    async def _tick(self, rest: float = _TICK_SECONDS, beat: float = _BEAT_SECONDS) -> None:
         """One look at the record, one beat if it is time, one short rest."""
         stamp = self._store.stamp(self.record.id)
         if stamp != self._stamp:
@@ -164,9 +162,9 @@ class JobRunner:
             if self.record.wanted != "running":
                 self._state = "pausing"
                 self._stop.set()
-        if time.time() - self._beat >= _BEAT_SECONDS:
+        if time.time() - self._beat >= beat:
             self._note(self._state)
-        await asyncio.sleep(_TICK_SECONDS)
+        await asyncio.sleep(rest)
 
     def _note(self, state: State, *, seq: int | None = None) -> None:
         """Write down how far the job is: for others to see, so that a full disk does not stop the job."""
@@ -274,18 +272,16 @@ def conclude(store: JobStore, job_id: str, verb: str, outcome: Outcome) -> Recor
     )
 
 
-def part_paths(record: Record, root: Root, models: ModelCatalog) -> list[Path]:
-    """The arriving files of a job."""
-    name = models.directory(record.model.id).name
-    return [
-        root.part_directory() / transfer.part_name(name, source_of(record, file)) for file in record.files
-    ]
+def part_path(record: Record, planned: PlannedFile, root: Root) -> Path:
+    """The arriving file of a planned one; told by the record alone, wherever the model's directory is."""
+    name = transfer.part_name(ids.directory(record.model.id), source_of(record, planned))
+    return root.part_directory() / name
 
 
 def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
     """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock."""
-    for part in part_paths(record, store.root, models):
-        transfer.discard(part)
+    for planned in record.files:
+        transfer.discard(part_path(record, planned, store.root))
     try:
         if record.fresh_entry:
             models.remove(record.model.id)

@@ -1,7 +1,8 @@
 """A job is one request to download: its record, its runner's note, and what both mean together. All pure."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -214,13 +215,16 @@ def adoptable(record: Record, here: Machine) -> bool:
     return record.outcome is None and record.wanted == "running" and not foreign(record.machine, here)
 
 
-def admit(held: Iterable[Record], limit: int = JOBS_AT_ONCE) -> set[str]:
-    """Which of the jobs that have a living runner may move bytes now: the first `limit` by order."""
-    waiting = sorted(
-        (record for record in held if record.outcome is None and record.wanted == "running"),
-        key=lambda record: (record.order, record.id),
-    )
-    return {record.id for record in waiting[:limit]}
+def admit(
+    records: Iterable[Record], is_held: Callable[[Record], bool], limit: int = JOBS_AT_ONCE
+) -> set[str]:
+    """Which jobs may move bytes now: the first `limit` by order that have a living runner.
+
+    Only of those that may come into question is it asked whether they have one.
+    """
+    wanted = (record for record in records if record.outcome is None and record.wanted == "running")
+    held = filter(is_held, sorted(wanted, key=lambda record: (record.order, record.id)))
+    return {record.id for record in islice(held, limit)}
 
 
 def progress_of(record: Record, run: Run | None, state: State) -> JobProgress:

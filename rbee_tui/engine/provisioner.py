@@ -24,7 +24,7 @@ from rbee_tui.engine.errors import (
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths
+from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_path
 from rbee_tui.engine.jobs import (
     ADOPTIONS_WITHOUT_A_BYTE,
     FILES_AT_ONCE,
@@ -198,10 +198,9 @@ class ModelProvisioner:
         promised = 0
         for record in records:
             if record.outcome is None and record.wanted == "running":
-                paths = part_paths(record, self.root, self.models)
-                for index, (file, path) in enumerate(zip(record.files, paths, strict=True)):
+                for index, file in enumerate(record.files):
                     if index not in record.finished:
-                        promised += max(0, file.size_bytes - _allocated(path))
+                        promised += max(0, file.size_bytes - _allocated(part_path(record, file, self.root)))
         return promised
 
     def promised(self) -> int:

@@ -93,13 +93,30 @@ class TestState:
         assert not adoptable(a_record(machine=Machine("other", "b", "p")), HERE)
 
 
+def every_one(record):
+    """Somebody runs every job."""
+    return True
+
+
 class TestAdmission:
     """Every process comes to the same answer about who may move bytes."""
 
     def test_the_first_by_order_go(self):
         """Three jobs at once, lowest order first, whatever the order in which they are seen."""
         records = [a_record(f"{n:08x}", order=float(n)) for n in (5, 1, 4, 2, 3)]
-        assert admit(records) == {"00000001", "00000002", "00000003"}
+        assert admit(records, every_one) == {"00000001", "00000002", "00000003"}
+
+    def test_what_nobody_runs_takes_no_place(self):
+        """Jobs without a living runner are passed over; behind the last place nobody is asked for."""
+        records = [a_record(f"{n:08x}", order=float(n)) for n in range(1, 7)]
+        asked: list[str] = []
+
+        def is_held(record):
+            asked.append(record.id)
+            return record.id != "00000002"
+
+        assert admit(records, is_held) == {"00000001", "00000003", "00000004"}
+        assert asked == ["00000001", "00000002", "00000003", "00000004"]
 
     def test_what_is_not_wanted_takes_no_place(self):
         """A paused or ended job does not hold the queue up."""
@@ -108,13 +125,13 @@ class TestAdmission:
             a_record("00000002", outcome=DONE),
             a_record("00000003", order=9.0),
         ]
-        assert admit(records, limit=1) == {"00000003"}
+        assert admit(records, every_one, limit=1) == {"00000003"}
 
     @given(orders=st.lists(st.floats(0, 100), max_size=20), limit=st.integers(1, 5))
     def test_never_more_than_the_limit(self, orders, limit):
         """The limit holds for any queue, and places are not left empty."""
         records = [a_record(f"{i:08x}", order=order) for i, order in enumerate(orders)]
-        assert len(admit(records, limit)) == min(limit, len(records))
+        assert len(admit(records, every_one, limit)) == min(limit, len(records))
 
 
 class TestProgress:
