@@ -6,7 +6,7 @@ from typing import TypeAlias
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
 from rbee_tui.engine.jobs import FileProgress, JobProgress
 from rbee_tui.engine.text import clean, duration, memory, size, size_as
-from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.house import Activity, House
 
