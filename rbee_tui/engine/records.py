@@ -28,7 +28,7 @@ from rbee_tui.engine.text import clean
 
 KEEP_ENDED = 100
 _LOCK_WAIT_SECONDS = 10.0
-_ADMITTED_SECONDS = 0.1
+_ADMITTED_SECONDS = 0.25
 _SETTLED_NS = 100_000_000
 _ID_CHARACTERS = frozenset("0123456789abcdef")
 
