@@ -14,7 +14,7 @@ from rbee_tui.engine.text import clean, memory
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
-    from rbee_tui.engine.workers.supervise import RunningWorker
+    from rbee_tui.engine.workers.record import RunningWorker
 
 _LISTING = "rbee ps lists those that run"
 _FOLLOW_SECONDS = 0.2

@@ -109,9 +109,11 @@ class JobRunner:
             return await asyncio.to_thread(self._fail, error)
 
     async def _wait_admitted(self) -> bool:
+        fresh = True
         while not self._stop.is_set():
-            if self._sharing.admitted(self.record.id, fresh=True):
+            if self._sharing.admitted(self.record.id, fresh=fresh):
                 return True
+            fresh = False  # all who wait in this process share a look
             await self._tick()
         return False
 

@@ -28,6 +28,7 @@ from rbee_tui.engine.text import clean
 
 KEEP_ENDED = 100
 _LOCK_WAIT_SECONDS = 10.0
+_SETTLED_NS = 100_000_000
 _ID_CHARACTERS = frozenset("0123456789abcdef")
 
 
@@ -36,6 +37,7 @@ class JobStore:
 
     def __init__(self, root: Root) -> None:
         self.root = root
+        self._known: dict[str, tuple[tuple[int, int], Record]] = {}
 
     def records_lock(self, verb: str) -> Lock:
         """The short lock under which records change; held for milliseconds."""
@@ -55,9 +57,22 @@ class JobStore:
     def list(self) -> list[Record]:
         """All records by order; one that cannot be read is left out (`rbee doctor` names it)."""
         with storage("list", self.root.jobs):
-            names = [path.stem for path in self.root.jobs.glob("[!.]*.json")]
-        found = map(self.peek, names)
-        return sorted((record for record in found if record is not None), key=lambda r: (r.order, r.id))
+            names = [path.name for path in self.root.jobs.iterdir()]
+        ids = [name[:-5] for name in names if name.endswith(".json") and not name.startswith(".")]
+        found = {job_id: seen for job_id in ids if (seen := self._look(job_id))}
+        # A stamp tells a replaced record only where the clock of the file system has gone on since.
+        settled = time.time_ns() - _SETTLED_NS
+        self._known = {job_id: seen for job_id, seen in found.items() if seen[0][1] < settled}
+        return sorted((record for _, record in found.values()), key=lambda r: (r.order, r.id))
+
+    def _look(self, job_id: str) -> tuple[tuple[int, int], Record] | None:
+        """A record with its stamp, read only where that is another than before."""
+        stamp = self.stamp(job_id)
+        known = self._known.get(job_id)
+        if known is not None and known[0] == stamp:
+            return known
+        record = self.peek(job_id)
+        return None if record is None else (stamp, record)
 
     def peek(self, job_id: str) -> Record | None:
         """The record with exactly this id; None when there is none that can be read."""

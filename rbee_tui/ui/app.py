@@ -114,6 +114,7 @@ class RbeeApp(App[list[str]]):
         self._ending = threading.Event()
         self._wanted_line: tuple[str, str] | None = None
         self._told_here: set[tuple[str, str]] = set()
+        self._flowing: set[tuple[str, str, str]] = set()
         self.theme = "ansi-dark" if options.sixteen_colours else "textual-dark"
 
     @property
@@ -351,7 +352,18 @@ class RbeeApp(App[list[str]]):
         if name.startswith("pane_"):
             self.main.go_to(PANES[int(name[-1]) - 1])
             return
-        self.run_worker(self._guarded(self._FLOWS[name](self, situation)), group="flow", exit_on_error=False)
+        self.run_worker(self._once(name, situation), group="flow", exit_on_error=False)
+
+    async def _once(self, name: str, situation: Situation) -> None:
+        """Run an action's flow, unless it runs already: a key pressed twice asks for one thing."""
+        what = (name, situation.pane, situation.line.key if situation.line else "")
+        if what in self._flowing:
+            return
+        self._flowing.add(what)
+        try:
+            await self._guarded(self._FLOWS[name](self, situation))
+        finally:
+            self._flowing.discard(what)
 
     async def _guarded(self, flow: Coroutine[Any, Any, None]) -> None:
         """Run a flow; whatever goes wrong is narrated."""

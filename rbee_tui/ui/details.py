@@ -7,7 +7,7 @@ from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean, duration, memory, size
-from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.lines import ActivityLine, FileLine, JobLine, Line, ModelLine, ProcessLine, WorkerLine
 
 Lines = list[tuple[str, str]]

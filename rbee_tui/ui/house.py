@@ -7,7 +7,7 @@ from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.jobs import JobProgress, State
-from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.engine.workers.record import RunningWorker
 
 UNFINISHED: frozenset[State] = frozenset(
     {"queued", "running", "pausing", "paused", "interrupted", "not responding", "foreign"}

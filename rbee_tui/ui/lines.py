@@ -6,7 +6,7 @@ from typing import TypeAlias
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
 from rbee_tui.engine.jobs import FileProgress, JobProgress
 from rbee_tui.engine.text import clean, duration, memory, size, size_as
-from rbee_tui.engine.workers.supervise import RunningWorker
+from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.house import Activity, House
 
@@ -35,7 +35,7 @@ class Cell:
     """How many columns it takes; the cells for the others are left out of sight."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ModelLine:
     """A model, and what goes on with it."""
 
@@ -130,15 +130,24 @@ NARROW_MODEL_COLUMNS = (
 )
 
 
-def model_lines(house: House) -> list[ModelLine]:
-    """A line for each model of the catalog, those that are still coming among them."""
+UnderWay: TypeAlias = tuple[JobProgress | None, RunningWorker | None, Activity | None]
+"""What goes on with a model, as a line of it has it."""
+_NOTHING: UnderWay = (None, None, None)
+
+
+def models_under_way(house: House) -> dict[str, UnderWay]:
+    """What goes on with each model with which anything does."""
     jobs = {job.model_id: job for job in house.jobs.values() if job.state not in ("done", "cancelled")}
     running = {each.model: each for each in house.running}
     doing = {each.id: each for each in house.activities.values() if each.verb != "installing"}
-    return [
-        ModelLine(entry, jobs.get(entry.id), running.get(entry.id), doing.get(entry.id))
-        for entry in house.models
-    ]
+    ids = jobs.keys() | running.keys() | doing.keys()
+    return {each: (jobs.get(each), running.get(each), doing.get(each)) for each in ids}
+
+
+def model_lines(house: House) -> list[ModelLine]:
+    """A line for each model of the catalog, those that are still coming among them."""
+    under_way = models_under_way(house)
+    return [ModelLine(entry, *under_way.get(entry.id, _NOTHING)) for entry in house.models]
 
 
 def model_cells(line: ModelLine, glyphs: Glyphs) -> tuple[Cell, ...]:

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rbee_tui.engine import records
 from rbee_tui.engine.errors import BusyError, NotFoundError, UsageError
 from rbee_tui.engine.jobs import Outcome
 from rbee_tui.engine.paths import Root
@@ -53,6 +55,37 @@ class TestRecords:
         stamp = store.stamp("00000001")
         assert store.change("00000001", "test", lambda r: r).seq == 1
         assert store.stamp("00000001") == stamp
+
+    def test_a_list_reads_what_changed(self, store: JobStore, root: Root):
+        """Ten looks a second at a hundred records cost a stat each."""
+        put(store, a_record("00000001"))
+        put(store, a_record("00000002"))
+        for path in root.jobs.glob("*.json"):
+            os.utime(path, ns=(1, 1))
+        before = store.list()
+        store.change("00000002", "test", lambda r: msgspec.structs.replace(r, wanted="paused"))
+        after = store.list()
+        assert after[0] is before[0]
+        assert after[1].wanted == "paused"
+
+    def rewritten_within_a_tick(self, store: JobStore, root: Root) -> list[str]:
+        """What a list says of a record that was replaced while the file system's clock stood still."""
+        put(store, a_record())
+        path, tick = root.jobs / "00000001.json", time.time_ns()
+        os.utime(path, ns=(tick, tick))
+        store.list()
+        path.write_bytes(msgspec.json.encode(a_record(wanted="paused")))
+        os.utime(path, ns=(tick, tick))
+        return [record.wanted for record in store.list()]
+
+    def test_a_list_is_not_deceived_by_a_coarse_clock(self, store: JobStore, root: Root):
+        """A file that is as young as the clock's tick is read again."""
+        assert self.rewritten_within_a_tick(store, root) == ["paused"]
+
+    def test_without_waiting_for_the_clock_it_would_be(self, store: JobStore, root: Root, monkeypatch):
+        """The mutant: every stamp is believed."""
+        monkeypatch.setattr(records, "_SETTLED_NS", -(10**12))
+        assert self.rewritten_within_a_tick(store, root) == ["running"]
 
     def test_an_unreadable_record_does_not_hide_the_others(self, store: JobStore, root: Root):
         """A torn or foreign file in the directory is passed over."""

@@ -18,6 +18,33 @@ COOKIE = "RBEE_COOKIE"
 _PRIVATE = 0o600
 
 
+class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """One running worker, as a person or a script wants to know it."""
+
+    id: str
+    model: str
+    worker: str
+    variant: str
+    pid: int
+    """The keeper's, which leads the process group."""
+    port: int
+    """0 while it has none yet."""
+    url: str
+    api_key: str
+    state: str
+    """`loading`, `ready`, `unhealthy` (it lives, and does not answer) or `stopping`."""
+    context: int
+    started_at: str
+    ready_at: str | None
+    reason: str
+    """Why this worker was taken."""
+    devices: tuple[str, ...]
+    log: str
+    estimate_bytes: int
+    memory_bytes: int | None
+    """Memory that only the process and its children have (USS); None when it cannot be read."""
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process's record, in `state/running/<directory>.json`."""
 

@@ -19,7 +19,7 @@ from rbee_tui.engine.workers import ending, prompting, ready
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.prompting import Chunk
-from rbee_tui.engine.workers.record import Records, Running, is_ours, living
+from rbee_tui.engine.workers.record import Records, Running, RunningWorker, is_ours, living
 from rbee_tui.engine.workers.starting import Starter
 
 LOAD_SECONDS = 120.0
@@ -27,33 +27,6 @@ LOAD_SECONDS = 120.0
 _FOLLOW_SECONDS = 600.0
 _LOCK_SECONDS = 10.0
 _POLL_SECONDS = 0.02
-
-
-class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """One running worker, as a person or a script wants to know it."""
-
-    id: str
-    model: str
-    worker: str
-    variant: str
-    pid: int
-    """The keeper's, which leads the process group."""
-    port: int
-    """0 while it has none yet."""
-    url: str
-    api_key: str
-    state: str
-    """`loading`, `ready`, `unhealthy` (it lives, and does not answer) or `stopping`."""
-    context: int
-    started_at: str
-    ready_at: str | None
-    reason: str
-    """Why this worker was taken."""
-    devices: tuple[str, ...]
-    log: str
-    estimate_bytes: int
-    memory_bytes: int | None
-    """Memory that only the process and its children have (USS); None when it cannot be read."""
 
 
 class Supervisor:

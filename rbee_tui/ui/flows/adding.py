@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine.choices import Choice, group, pick
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.pick import Choice as Picked
@@ -16,6 +15,7 @@ from rbee_tui.ui.screens.search import SearchScreen
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.hub import Repository
+    from rbee_tui.engine.planning import Plan
     from rbee_tui.ui.app import RbeeApp
 
 _COLUMNS = (
@@ -118,14 +118,14 @@ async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
     return True
 
 
-def _plan(engine: "Engine", repo: str, file: str | None) -> tuple[Plan, int, int, str]:
+def _plan(engine: "Engine", repo: str, file: str | None) -> "tuple[Plan, int, int, str]":
     """What would come, the bytes that are free and promised there, and where it goes."""
     plan = engine.provisioner.plan(repo, file)
     free = shutil.disk_usage(engine.root.part_directory()).free
     return plan, free, engine.provisioner.promised(), str(engine.models.directory(plan.model.id))
 
 
-def _question(plan: Plan, free: int, promised: int, place: str) -> Question:
+def _question(plan: "Plan", free: int, promised: int, place: str) -> Question:
     count = len(plan.files)
     left = free - promised - plan.total
     lines = [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rbee_tui.engine import removal
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean, size
-from rbee_tui.engine.transfer.source import Progress
 from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding
 from rbee_tui.ui.house import Activity
@@ -33,6 +32,8 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
 
 async def verify(app: "RbeeApp", situation: Situation) -> None:
     """Compare a model's files with their hashes, with how far that is in its line."""
+    from rbee_tui.engine.transfer.source import Progress  # noqa: PLC0415 - the first picture does not wait for it
+
     model_id = _model_id(situation)
     progress, activity = Progress(), Activity("verifying", model_id, 0.0)
     async with app.doing(activity):

@@ -2,13 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine import hardware
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
-from rbee_tui.engine.variants import Verdict, choose
-from rbee_tui.engine.workers import offers
-from rbee_tui.engine.workers.outlook import Outlook
-from rbee_tui.engine.workers.supervise import RunningWorker
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
 from rbee_tui.ui.lines import ActivityLine, Cell, Column, JobLine, ModelLine, WorkerLine
@@ -19,6 +14,9 @@ from rbee_tui.ui.screens.text import LogScreen, TextScreen
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.variants import Verdict
+    from rbee_tui.engine.workers.outlook import Outlook
+    from rbee_tui.engine.workers.supervise import RunningWorker
     from rbee_tui.ui.app import RbeeApp
 
 _OFFER_COLUMNS = (
@@ -51,13 +49,17 @@ async def install(app: "RbeeApp") -> None:
     await install_worker(app, verdict.worker_id)
 
 
-def _verdicts(engine: "Engine") -> tuple[Verdict, ...]:
+def _verdicts(engine: "Engine") -> "tuple[Verdict, ...]":
+    from rbee_tui.engine import hardware  # noqa: PLC0415 - the first picture does not wait for these
+    from rbee_tui.engine.variants import choose  # noqa: PLC0415 - as above
+    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
+
     installed = engine.workers.list()
     offered = offers.still_open(installed)
     return choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts
 
 
-def _offer(verdict: Verdict, app: "RbeeApp") -> Choice:
+def _offer(verdict: "Verdict", app: "RbeeApp") -> Choice:
     fits = "best" if verdict.taken else "yes" if verdict.usable else "no"
     mark = f"{app.glyphs.ok} {fits}" if verdict.usable else f"{app.glyphs.wrong} {fits}"
     cells = (
@@ -69,7 +71,7 @@ def _offer(verdict: Verdict, app: "RbeeApp") -> Choice:
     return Choice(verdict.worker_id, cells, verdict, verdict.reason)
 
 
-def _again(verdict: Verdict) -> Question:
+def _again(verdict: "Verdict") -> Question:
     lines = [
         (
             f"{clean(verdict.worker_id)} is installed. Again replaces it once the new one is whole.",
@@ -121,14 +123,14 @@ async def start_worker(app: "RbeeApp", model_id: str) -> None:
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
 
 
-def _now_runs(app: "RbeeApp", model_id: str, running: RunningWorker | None) -> None:
+def _now_runs(app: "RbeeApp", model_id: str, running: "RunningWorker | None") -> None:
     """Know it before it is said: the key that the sentence names works, whenever the next look comes."""
     others = [each for each in app.house.running if each.model != model_id]
     app.house.running = [*others, running] if running else others
     app.main.show({"running"})
 
 
-def _start_question(outlook: Outlook) -> Question:
+def _start_question(outlook: "Outlook") -> Question:
     name = clean(outlook.model)
     if outlook.worker_id is None or outlook.refusal:
         lines = [

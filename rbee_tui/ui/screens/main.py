@@ -27,11 +27,11 @@ from rbee_tui.ui.lines import (
     download_cells,
     download_lines,
     model_cells,
-    model_lines,
     share_of,
     worker_cells,
     worker_lines,
 )
+from rbee_tui.ui.listing import ModelList, matching
 from rbee_tui.ui.sorting import Order
 from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
@@ -68,6 +68,7 @@ class MainScreen(Screen[None]):
         self._host = host
         self._filters: dict[str, str] = dict.fromkeys(PANES, "")
         self._order = Order()
+        self._models = ModelList()
 
     @property
     def rbee(self) -> "RbeeApp":
@@ -145,22 +146,20 @@ class MainScreen(Screen[None]):
 
     def _show_models(self) -> None:
         house = self._house
-        lines = model_lines(house)
-        held = sum(
-            entry.artifact.size_bytes
-            for entry in house.models
-            if entry.artifact and not _absent(entry.health)
-        )
-        figures = f"{len(lines):,} {self.rbee.glyphs.dash} {size(held)}" if lines else ""
+        lines = self._models.lines(house, self._order, self._words("models"))
+        every = len(house.models)
+        figures = f"{every:,} {self.rbee.glyphs.dash} {size(self._models.held)}" if every else ""
         empty = _no_models(self.rbee.temporary) if "models" in house.known else _READING
-        self._put("models", self._order.sorted(lines), "1 Models", self._order.told(figures), empty)
+        self._put("models", lines, every, ("1 Models", self._order.told(figures)), empty)
 
     def _show_workers(self) -> None:
         house = self._house
         figures = f"{len(house.running)} running, {len(house.workers)} installed"
         empty = _NO_WORKERS if "workers" in house.known else _READING
         shown = figures if house.running or house.workers else ""
-        self._put("workers", worker_lines(house), "2 Workers", shown, empty)
+        lines = worker_lines(house)
+        found = matching(lines, self._words("workers"))
+        self._put("workers", found, len(lines), ("2 Workers", shown), empty)
 
     def _show_downloads(self) -> None:
         house = self._house
@@ -172,21 +171,21 @@ class MainScreen(Screen[None]):
         ]
         if total_rate(moving) > 0:
             parts.append(f"{size(int(total_rate(moving)))}/s")
-        self._put(
-            "downloads",
-            download_lines(house),
-            "3 Downloads",
-            f" {self.rbee.glyphs.dash} ".join(filter(None, parts)),
-            _NO_DOWNLOADS,
-        )
+        figures = f" {self.rbee.glyphs.dash} ".join(filter(None, parts))
+        lines = download_lines(house)
+        found = matching(lines, self._words("downloads"))
+        self._put("downloads", found, len(lines), ("3 Downloads", figures), _NO_DOWNLOADS)
+
+    def _words(self, name: str) -> list[str]:
+        """What lines of a pane must have."""
+        return self._filters[name].casefold().split()
 
     def _put(
-        self, name: str, lines: Sequence[Keyed], title: str, figures: str, empty: Sequence[Drawn]
+        self, name: str, lines: Sequence[Keyed], every: int, caption: tuple[str, str], empty: Sequence[Drawn]
     ) -> None:
-        words = self._filters[name].casefold().split()
-        if words:
-            every = len(lines)
-            lines = [line for line in lines if all(word in _text_of(line) for word in words)]
+        """Show what is left of so many lines."""
+        title, figures = caption
+        if words := self._words(name):
             figures = f"{len(lines):,} of {every:,} match {' '.join(words)!r}"
             empty = _NO_MATCH
         self.pane(name).show(lines, title, figures, empty)
@@ -322,23 +321,6 @@ def _download_columns(width: int) -> Sequence[Column]:
     if width >= _WIDE_DOWNLOADS:
         return DOWNLOAD_COLUMNS
     return NARROW_DOWNLOAD_COLUMNS if width >= _NARROW_DOWNLOADS else SINGLE_DOWNLOAD_COLUMNS
-
-
-def _text_of(line: Any) -> str:
-    """What a filter looks for in a line."""
-    key = str(line.key).casefold()
-    entry = getattr(line, "entry", None)
-    model = entry.artifact if entry is not None else None
-    more = [
-        entry.health if entry else "",
-        getattr(model, "quantization", "") or "",
-        getattr(model, "repo", "") or "",
-    ]
-    return " ".join([key, *map(str, more)]).casefold()
-
-
-def _absent(health: str) -> bool:
-    return health in ("missing", "broken")
 
 
 def _key(key: str, text: str) -> Drawn:

@@ -1,0 +1,33 @@
+"""A speed-limited Hub in a process of its own: `python served.py REPOS BYTES RATE`.
+
+It prints its address; each line on its standard input is answered with the bytes sent so far of each
+repository, as JSON; the end of its input ends it.
+"""
+
+import json
+import random
+import sys
+
+from rbee_tui.demo.hub import DemoHub, DemoRepo
+
+FILE = "weights-q4_k_m.gguf"
+
+
+def repo_name(number: int) -> str:
+    """The repository with this number."""
+    return f"bench/arriving-{number:02d}-GGUF"
+
+
+def main(repos: int, size: int, rate: int) -> None:
+    """Serve until nobody asks any more; all repositories have the same bytes, in memory once."""
+    content = b"GGUF" + random.Random(1).randbytes(size - 4)
+    names = [repo_name(number) for number in range(repos)]
+    found = [DemoRepo(name, {FILE: content}, commit=f"{at:040x}") for at, name in enumerate(names)]
+    with DemoHub(found, rate) as hub:
+        print(hub.url, flush=True)
+        for _ in sys.stdin:
+            print(json.dumps({name: hub.bytes_sent(f"{name}/{FILE}") for name in names}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""The models as their pane lists them, arranged once."""
+
+import pytest
+
+from rbee_tui.engine.artifacts import Health
+from rbee_tui.ui import listing
+from rbee_tui.ui.house import Activity, House
+from rbee_tui.ui.lines import ModelLine, model_lines
+from rbee_tui.ui.listing import ModelList
+from rbee_tui.ui.sorting import Order
+from tests.ui.things import a_house, a_job, a_model, a_running, unreadable
+
+ORDERS = [Order(column, backwards) for column in range(4) for backwards in (False, True)]
+
+
+def a_full_house() -> House:
+    """Four models: one runs, one comes, one has nothing, one cannot be read."""
+    found = a_house(
+        models=[a_model("a"), a_model("b", Health.PARTIAL), a_model("c", size_bytes=7), unreadable("d")],
+        running=[a_running("a")],
+    )
+    found.jobs = {"1": a_job("1", model_id="b", state="running", downloaded=1)}
+    return found
+
+
+def anew(house: House, order: Order) -> list[ModelLine]:
+    """What it has to be, without anything that was kept."""
+    return list(order.sorted(model_lines(house)))
+
+
+class TestModelList:
+    """What is kept is never what was."""
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_it_is_what_an_arrangement_from_the_start_would_be(self, order):
+        """After each kind of change, in every order."""
+        house, models = a_full_house(), ModelList()
+        assert models.lines(house, order, []) == anew(house, order)
+        house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
+        assert models.lines(house, order, []) == anew(house, order), "a download went on"
+        house.jobs["2"] = a_job("2", model_id="c", state="queued")
+        assert models.lines(house, order, []) == anew(house, order), "another began"
+        house.jobs["1"] = a_job("1", model_id="b", state="done")
+        assert models.lines(house, order, []) == anew(house, order), "one ended"
+        house.running = []
+        assert models.lines(house, order, []) == anew(house, order), "a worker stopped"
+        house.activities["x"] = Activity("verifying", "d", 0.5)
+        assert models.lines(house, order, []) == anew(house, order), "something was asked for"
+        house.models = house.models[1:]
+        assert models.lines(house, order, []) == anew(house, order), "a model went away"
+
+    def test_a_list_that_was_given_out_stays(self):
+        """A pane compares what is under its cursor with what was."""
+        house, models = a_full_house(), ModelList()
+        before = models.lines(house, Order(), [])
+        copy = list(before)
+        house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
+        assert models.lines(house, Order(), []) != before == copy
+
+    def test_a_download_costs_its_own_line(self, monkeypatch):
+        """The lines of all others are the very same, and nothing is arranged."""
+        house, models = a_full_house(), ModelList()
+        before = models.lines(house, Order(1), [])
+        house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
+        monkeypatch.setattr(listing, "model_lines", None)
+        after = models.lines(house, Order(1), [])
+        assert [a.key for a, b in zip(after, before, strict=True) if a is not b] == ["a", "b"]
+
+    def test_words_filter_and_figures_are_of_all(self):
+        """What is held counts every model that is there."""
+        house, models = a_full_house(), ModelList()
+        assert [line.key for line in models.lines(house, Order(), ["c"])] == ["c"]
+        assert models.held == sum(e.artifact.size_bytes for e in house.models if e.artifact)
+        assert [line.key for line in models.lines(house, Order(), [])] == ["a", "b", "c", "d"]
