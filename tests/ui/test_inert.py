@@ -251,3 +251,25 @@ class TestOnDisk:
                 assert effects(here) == []
                 await here.press("escape", "j")
             assert not here.app._exit
+
+
+class TestQuestions:
+    """Boxes with names and reasons in them, and what stands in their frames."""
+
+    @pytest.mark.parametrize("payload", [CLICK, RED, UNBALANCED, DRIVES, LONG])
+    async def test_a_start_that_is_refused(self, payload: str, monkeypatch):
+        """The model's name is in the title."""
+        monkeypatch.setattr("rbee_tui.ui.app.Gate", Open)
+        refused = scenes.outlook(model=payload, worker_id=None, refusal=_cleaned(payload), hint="do this")
+        told = scenes.told(models=[a_model(payload)])
+        async with shown(scenes.screen(told, [refused, refused])) as here:
+            await here.until(lambda: here.app.house.models)
+            await here.press("s")
+            await here.sees("do this")
+            assert effects(here) == []
+            await here.press("escape")
+            await here.back()
+            await here.press("w")
+            await here.sees("llm-worker-metal")
+            assert effects(here) == []
+            assert not here.app._exit
