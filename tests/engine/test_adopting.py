@@ -57,15 +57,15 @@ async def test_a_job_that_was_let_go_of_is_taken_up(make, hub: DemoHub):
 async def test_while_somebody_adopts_a_resume_waits_for_it(make):
     """A paused job that is wanted again is run by the one that is there."""
     async with make() as screen, make() as command:
-        assert not command.provisioner.adopters()
+        assert not command.provisioner.store.adopters()
         stop, ready = asyncio.Event(), asyncio.Event()
         adopting = asyncio.create_task(runner.adopt(screen, "a screen", stop=stop, ready=ready.set))
         await ready.wait()
-        assert command.provisioner.adopters()
-        assert screen.provisioner.adopters(), "to itself, too"
+        assert command.provisioner.store.adopters()
+        assert screen.provisioner.store.adopters(), "to itself, too"
         stop.set()
         await adopting
-        assert not command.provisioner.adopters()
+        assert not command.provisioner.store.adopters()
 
 
 async def test_several_may_adopt_at_once(make):

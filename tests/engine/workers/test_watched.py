@@ -41,11 +41,9 @@ async def test_from_loading_to_ready_to_gone(engine: Engine, fake: House, monkey
         assert (shown.port, shown.pid) == (ready.port, ready.pid)
         await fake.supervisor.stop(MODEL)
         await board.until(lambda: state() is None)
-        assert [fact.kind for fact in board.facts if fact.kind.startswith("worker.")] == [
-            "worker.starting",
-            "worker.ready",
-            "worker.stopped",
-        ]
+        await board.until(lambda: "worker.stopped" in [fact.kind for fact in board.facts])
+        kinds = [fact.kind for fact in board.facts if fact.kind.startswith("worker.")]
+        assert kinds == ["worker.starting", "worker.ready", "worker.stopped"]
 
 
 async def test_a_worker_that_dies_is_missed(engine: Engine, fake: House):
