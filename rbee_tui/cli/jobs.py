@@ -1,6 +1,5 @@
 """`rbee jobs`, and the verbs that steer a download: whoever runs it, in this process or another."""
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, run, yes_option
 from rbee_tui.engine.errors import NotFoundError, UsageError
 from rbee_tui.engine.jobs import JobProgress, Where
+from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, duration, size
 
 if TYPE_CHECKING:
@@ -144,18 +144,6 @@ _mover("up", "Move a download one place up in the queue.")
 _mover("down", "Move a download one place down in the queue.")
 _mover("top", "Move a download to the top of the queue: its turn comes at once.")
 _mover("bottom", "Move a download to the end of the queue.")
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-
-
-def rate_of(text: str) -> int | None:
-    """Bytes per second, from words as `20MB/s`, `500k` or `off`; raises UsageError."""
-    if text.lower() in ("off", "none"):
-        return None
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmg]i?)?(?:b(?:/s)?)?", text.strip().lower())
-    if match is None:
-        raise UsageError(f"{clean(text)[:40]!r} is not a rate", hint="as in 20MB/s, 500kB/s or off")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
 @jobs.command()

@@ -516,7 +516,7 @@ class ModelProvisioner:
             raise UsageError(f"a cap of {bytes_per_second} bytes per second would never end")
         settings.change(self.root, cap=bytes_per_second)
         told = f"{size(bytes_per_second)}/s" if bytes_per_second else "none"
-        self.facts.tell("transfer.cap", "transfer", f"the cap of downloads is {told}")
+        self.facts.tell("setting.cap", "cap", f"the cap of downloads is {told}")
 
     def partials(self) -> list[Partial]:
         """Files that have partly arrived, with the room that they take; blocking."""

@@ -2,7 +2,7 @@
 
 Facts say what changed, whoever changed it; what other hands do (`scp`, `rm`) is found by a stat of each
 artifact. Keys: `models` and `workers` (lists of entries by id), `running` (list of RunningWorker), `reading`
-(a hardware Reading) and `promised` (bytes of disk). Values are whole; an earlier one stays as it was.
+(a hardware Reading), `settings`, `promised` (bytes of disk). Values are whole; an earlier one stays as it is.
 """
 
 import asyncio
@@ -11,10 +11,12 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
+from rbee_tui.engine import settings
 from rbee_tui.engine.artifacts import Entry, Health
 from rbee_tui.engine.catalog import Catalog
 from rbee_tui.engine.errors import NotFoundError, RbeeError
 from rbee_tui.engine.facts import Fact
+from rbee_tui.engine.settings import Settings
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -96,16 +98,22 @@ class Watch:
                     await self._record(key, lambda shelf=shelf, ids=ids: shelf.read(ids), turn=shelf.turn)
             if "workers" in nouns:
                 self._workers_changed.set()
+            if "settings" in nouns:
+                await self._record("settings", self._settings)
             if any(key.startswith("job:") for key in changes.latest):
                 await self._record("promised", self._engine.provisioner.promised)
 
     async def _scan(self, shelves: dict[str, Shelf]) -> None:
         """Read everything, at first and whenever that is asked for; else look for what other hands did."""
+        await self._record("settings", self._settings)
         asked = True
         while True:
             for key, shelf in shelves.items():
                 await self._record(key, shelf.fill if asked else shelf.scan, turn=shelf.turn)
             asked = await _wait(self._look_again, SCAN_SECONDS)
+
+    def _settings(self) -> Settings:
+        return settings.read(self._engine.root)
 
     async def _running(self) -> None:
         """Look at the worker processes: often while one loads or stops, now and then while they only run."""
@@ -155,6 +163,6 @@ def _ids_by_noun(facts: list[Fact]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for fact in facts:
         noun = fact.kind.partition(".")[0]
-        if noun in ("model", "worker"):
+        if noun in ("model", "worker", "setting"):
             found.setdefault(f"{noun}s", set()).add(fact.id)
     return found

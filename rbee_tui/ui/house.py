@@ -7,6 +7,7 @@ from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.jobs import JobProgress, State
+from rbee_tui.engine.settings import Settings
 from rbee_tui.engine.workers.record import RunningWorker
 
 UNFINISHED: frozenset[State] = frozenset(
@@ -47,6 +48,7 @@ class House:
     running: list[RunningWorker] = field(default_factory=list[RunningWorker])
     jobs: dict[str, JobProgress] = field(default_factory=dict[str, JobProgress])
     reading: Reading | None = None
+    settings: Settings = field(default_factory=Settings)
     promised: int = 0
     """Bytes of disk that unfinished downloads will still take."""
     known: set[str] = field(default_factory=set[str])

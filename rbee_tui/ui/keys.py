@@ -120,6 +120,21 @@ def _pause_word(situation: Situation) -> str:
     return "Pause" if state in ("running", "queued") else "Resume"
 
 
+def _is_unfinished(situation: Situation) -> bool:
+    found = _job(situation)
+    return found is not None and found.job.state not in ("done", "cancelled", "failed")
+
+
+def _can_repair(situation: Situation) -> bool:
+    line = _model(situation)
+    return (
+        line is not None
+        and line.entry.health is Health.DAMAGED
+        and line.entry.artifact is not None
+        and line.job is None
+    )
+
+
 def _can_delete(situation: Situation) -> bool:
     line = situation.line
     if isinstance(line, JobLine | FileLine):
@@ -176,6 +191,16 @@ ACTIONS = (
         14,
     ),
     Action(
+        "repair",
+        ("r",),
+        "r",
+        "Repair",
+        "fetch the bad blocks of a damaged model again, and those alone",
+        "Models",
+        _can_repair,
+        13,
+    ),
+    Action(
         "import", ("u",), "u", "Take up", "take up this loose GGUF file as a model", "Models", _can_import, 14
     ),
     Action(
@@ -188,6 +213,28 @@ ACTIONS = (
         _can_pause,
         15,
         _pause_word,
+    ),
+    Action(
+        "sooner",
+        ("plus", "equals_sign"),
+        "+",
+        "Sooner",
+        "move a download up in the queue",
+        "Downloads",
+        _is_unfinished,
+    ),
+    Action(
+        "later", ("minus",), "-", "Later", "move a download down in the queue", "Downloads", _is_unfinished
+    ),
+    Action(
+        "cap",
+        ("b",),
+        "b",
+        "Cap",
+        "bound the bytes per second of all downloads, or lift the bound",
+        "Downloads",
+        lambda s: s.pane == "downloads",
+        24,
     ),
     Action(
         "install",

@@ -265,7 +265,8 @@ DOWNLOAD_COLUMNS = (
     Column("", 10, weight=2),
     Column("SIZE", 14, right=True),
     Column("KEPT", 8, right=True),
-    Column("NAME", 18, weight=3),
+    Column("CONN", 4, right=True, cell=7),
+    Column("NAME", 18, weight=3, cell=6),
 )
 NARROW_DOWNLOAD_COLUMNS = (
     Column("DONE", 6, right=True),
@@ -296,7 +297,7 @@ def download_lines(house: House) -> list[Line]:
 
 
 def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
-    """Share, rate, time left, a bar to be drawn, size, what was kept, name."""
+    """Share, rate, time left, a bar to be drawn, size, what was kept, name, connections."""
     if isinstance(line, FileLine):
         return _file_cells(line, glyphs)
     assert isinstance(line, JobLine)  # noqa: S101 - for the type checker: the pane has no other lines
@@ -308,6 +309,7 @@ def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
         Cell(_amount(job.downloaded, job.total, done=job.state == "done")),
         Cell(size(job.kept) if job.kept and job.state != "done" else "", "quiet"),
         Cell(name if not job.error else f"{name}: {clean(job.error)}"),
+        Cell(_connections(job.connections), "quiet"),
     )
 
 
@@ -325,6 +327,7 @@ def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
         Cell(_amount(file.downloaded, file.total, done=file.state == "done"), "quiet"),
         Cell(size(file.kept) if file.kept and file.state != "done" else "", "quiet"),
         Cell(f"{glyphs.branch} {clean(file.path)}", "quiet"),
+        Cell(_connections(file.connections), "quiet"),
     )
 
 
@@ -374,6 +377,10 @@ def _job_word(job: JobProgress, glyphs: Glyphs) -> tuple[str, str]:
     if job.state in ("paused", "interrupted", "foreign"):
         return f"{glyphs.paused} {job.state}", "busy"
     return ("" if job.state == "running" else f"{glyphs.busy} {job.state}"), "busy"
+
+
+def _connections(count: int) -> str:
+    return str(count) if count else ""
 
 
 def _rate(rate: float) -> str:

@@ -174,6 +174,7 @@ def file(path: str, done: float, total: float, rate: float = 0.0, **more: Any) -
         rate=rate * 1e6,
         state=more.get("state", "fetching"),
         waiting_for=more.get("waiting_for", ""),
+        connections=8 if rate else 0,
     )
 
 
@@ -193,6 +194,7 @@ def job(job_id: str, name: str, state: Any, files: list[FileProgress], **more: A
         seconds_left=(total - downloaded) / rate if rate else None,
         holder=4712 if state in ("running", "queued") else None,
         holder_verb="rbee",
+        connections=sum(each.connections for each in files),
         created_at=more.pop("created_at", STAMP),
         files=files,
         **more,

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import removal
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.jobs import Where
+from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import Cell, Column, FileLine, JobLine, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.screens.line import LineScreen
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.text import TextScreen
@@ -125,13 +128,50 @@ async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
     lines = [
         (clean(job.model_id), "strong"),
         ("", ""),
-        (f"{size(job.downloaded)} of {size(job.total)} have come, and are thrown away.", ""),
-        ("p pauses it instead, and keeps them.", "quiet"),
+        (f"{size(job.downloaded)} of {size(job.total)} have come.", ""),
+        ("p pauses it instead.", "quiet"),
     ]
-    if await app.question(
-        Question("Cancel the download", lines, [Answer("d", "Enter", "Cancel it", "cancel")])
-    ):
-        await app.bridge.call(lambda engine: engine.provisioner.cancel(job.id))
+    answers = [
+        Answer("d", "Enter", "Cancel it, throw away what came", "purge"),
+        Answer("k", "k", "Cancel it, keep what came for later", "keep"),
+    ]
+    answer = await app.question(Question("Cancel the download", lines, answers))
+    if answer is not None:
+        await app.bridge.call(lambda engine: engine.provisioner.cancel(job.id, keep=answer == "keep"))
+
+
+async def repair(app: "RbeeApp", situation: Situation) -> None:
+    """Find the bad blocks of a damaged model, and fetch those again."""
+    model_id = _model_id(situation)
+    async with app.doing(Activity("checking", model_id)):
+        found = await app.bridge.call(lambda engine: engine.provisioner.repair(model_id))
+    if found.job_id is None:
+        app.narrate(f"{clean(model_id)} is whole: nothing to repair", "ok")
+        return
+    bytes_ = sum(file.fetch_bytes for file in found.files)
+    app.narrate(f"repairing {clean(model_id)}: {size(bytes_)} are fetched again", "busy")
+    app.show_line("downloads", found.job_id)
+
+
+async def move(app: "RbeeApp", situation: Situation, where: Where) -> None:
+    """Change a download's place in the queue."""
+    line = situation.line
+    if isinstance(line, JobLine | FileLine):
+        job_id = line.job.id
+        await app.bridge.ask(lambda engine: engine.provisioner.move(job_id, where))
+        app.narrate(f"{clean(line.job.model_id)} is moved {where} in the queue", "quiet")
+
+
+async def cap(app: "RbeeApp") -> None:
+    """Ask for the cap of all downloads, and set it."""
+    now = app.house.settings.cap
+    said = f"{size(now)}/s" if now else "none"
+    text = await app.push_screen_wait(
+        LineScreen(f"Cap of all downloads (now {said})", "as 20MB/s or 500kB/s; off lifts it", "Set it")
+    )
+    if text:
+        rate = rate_of(text)
+        await app.bridge.ask(lambda engine: engine.provisioner.set_cap(rate))
 
 
 async def pause(app: "RbeeApp", situation: Situation) -> None:

@@ -139,7 +139,7 @@ class MainScreen(Screen[None]):
             self._show_models()
         if touched & {"workers", "running", "activities"}:
             self._show_workers()
-        if "jobs" in touched:
+        if touched & {"jobs", "settings"}:
             self._show_downloads()
         if touched & {"workers", "running", "activities", "jobs"}:
             self._arrange()
@@ -171,6 +171,8 @@ class MainScreen(Screen[None]):
         ]
         if total_rate(moving) > 0:
             parts.append(f"{size(int(total_rate(moving)))}/s")
+        if house.settings.cap is not None:
+            parts.append(f"cap {size(house.settings.cap)}/s")
         figures = f" {self.rbee.glyphs.dash} ".join(filter(None, parts))
         lines = download_lines(house)
         found = matching(lines, self._words("downloads"))

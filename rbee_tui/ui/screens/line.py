@@ -1,0 +1,31 @@
+"""Asking for one line of text."""
+
+from collections.abc import Iterator
+
+from textual.widget import Widget
+from textual.widgets import Input
+
+from rbee_tui.ui.screens.base import Sheet
+from rbee_tui.ui.widgets.field import Field
+
+
+class LineScreen(Sheet[str]):
+    """The result is the text; None where nothing was typed."""
+
+    def __init__(self, title: str, placeholder: str, word: str) -> None:
+        super().__init__(title)
+        self._placeholder = placeholder
+        self._word = word
+
+    def body(self) -> Iterator[Widget]:
+        """One field."""
+        yield Field(placeholder=self._placeholder, id="line")
+
+    def opened(self) -> None:
+        """Write right away."""
+        self.offer((("Enter", self._word),))
+        self.query_one("#line").focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Done."""
+        self.dismiss(event.value.strip() or None)
