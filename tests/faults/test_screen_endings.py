@@ -283,6 +283,7 @@ class TestEndingsFromOutside:
                 again.wait("STATUS")
                 wait_for(lambda: house.job()["state"] in ("running", "done"))
                 house.nothing_is_lost(runs_on=True)
+                again.wait("big is here and verified")
                 again.press("q")
                 assert again.ended() == 0
             house.nobody_is_left()
