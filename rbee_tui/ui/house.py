@@ -58,6 +58,10 @@ class House:
     def take(self, changes: Changes) -> set[str]:
         """Bring in what is new; returns the names of the values that it touched."""
         touched: set[str] = set()
+        stopped = {fact.id for fact in changes.facts if fact.kind == "worker.stopped"}
+        if stopped:  # what is said to be stopped must not be said to run until the next look
+            self.running = [each for each in self.running if each.model not in stopped]
+            touched.add("running")
         for key, value in changes.latest.items():
             if key.startswith("job:"):
                 self.jobs[key.removeprefix("job:")] = value

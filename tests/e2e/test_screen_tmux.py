@@ -161,7 +161,7 @@ class TestRoom:
             terminal.press("Tab")
             terminal.wait("3 Downloads")
             terminal.resize(30, 6)
-            terminal.wait("30x6 is too small")
+            terminal.wait("this is 30x6; q")
             terminal.resize(80, 24)
             terminal.wait(*three)
             terminal.resize(60, 15)

@@ -1,13 +1,10 @@
 """Leaving: workers keep running; what becomes of downloads is asked, unless it was settled."""
 
-import asyncio
 import os
 import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine import settings
-from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.settings import OnQuit
 from rbee_tui.engine.text import clean, size
@@ -19,12 +16,8 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 
-_LOOK_SECONDS = 1.0
-
-
 async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
     """Ask what becomes of the downloads that this screen runs, unless that is settled, and leave."""
-    await _look_again(app)
     mine = own_jobs(app.house)
     if not mine:
         await app.leave(hand_over=False, code=code)
@@ -41,14 +34,6 @@ async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
         ended = await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
         app.house.jobs |= {job.id: job for job in ended}
     await app.leave(hand_over=answer == "background", code=code)
-
-
-async def _look_again(app: "RbeeApp") -> None:
-    """What one has stopped just now must not be said to keep running; a busy engine is not waited for."""
-    if "running" in app.house.known:
-        with suppress(RbeeError, OSError, TimeoutError):
-            asking = app.bridge.ask(lambda engine: engine.processes.list())
-            app.house.running = await asyncio.wait_for(asking, _LOOK_SECONDS)
 
 
 async def _asked(app: "RbeeApp", mine: list[JobProgress]) -> str | None:
