@@ -247,6 +247,10 @@ class Crew:
         return sum(each.attempt.connected for each in self._watched)
 
     def _tell(self, now: float) -> None:
+        with self._lock:
+            # The first of them moves the contiguous beginning itself.
+            lengths = [segment.end - segment.start for _, segment in self._active(None)]
+        self._sink.spread = sum(lengths) - max(lengths, default=0)
         if self._connected and now >= self._not_before:
             self._progress.waiting_for = ""
         self._progress.connections = self._connected

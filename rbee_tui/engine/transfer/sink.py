@@ -50,6 +50,8 @@ class Sink:
         self.blocks: dict[int, Block] = {}
         """The digest of each finished block, by offset."""
         self.received = 0
+        self.spread = 0
+        """Bytes of the segments that are under way: so far the contiguous beginning may jump at once."""
         self.follower = Follower(handle, part, source, progress)
         self._source = source
         self.size = source.size_bytes
@@ -241,12 +243,11 @@ class Sink:
         """
         with self._lock:
             ahead = self._spans.prefix() - self.follower.position
-        if self.follower.position >= self._kept_prefix and ahead <= self._limits.backlog:
+        backlog = self._limits.backlog + self.spread
+        if self.follower.position >= self._kept_prefix and ahead <= backlog:
             self._hash_caught_up = True
         late = time.monotonic() - self._synced_at > self._limits.checkpoint_seconds
-        return (self._hash_caught_up and ahead > self._limits.backlog) or (
-            late and self.unsynced > self._limits.unsynced
-        )
+        return (self._hash_caught_up and ahead > backlog) or (late and self.unsynced > self._limits.unsynced)
 
     def close(self) -> None:
         """End the hash and close the journal; the part stays open."""

@@ -84,7 +84,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The block size of a new journal."""
     piece: int = 1 << 20
     """An unfinished block is written down each time it grew by this much."""
-    read: int = 1 << 20
+    read: int = 512 << 10
     connect: float = 10.0
     stall: float = 10.0
     """A connection that brings less than `trickle` bytes in this time is cut; that spends no retry."""
@@ -121,7 +121,7 @@ class Limits(msgspec.Struct, frozen=True):
     slow_seconds: float = 5.0
     """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""
     backlog: int = 128 << 20
-    """Reading waits while more than this has arrived and is not hashed: the hash is the critical path."""
+    """Reading waits while more than this has arrived, beside what came out of order, and is not hashed."""
     checkpoint_bytes: int = 64 << 20
     checkpoint_seconds: float = 2.0
     unsynced: int = 256 << 20

@@ -32,15 +32,12 @@ class Tuner:
     def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
         """Take a sample and return how many are wanted.
 
-        `arrived` counts bytes over all connections, `held`: the hash or the disk is behind, `capped`: our own
-        cap holds them back.
+        `arrived` counts bytes over all connections. While they are `held` (the hash or the disk is behind) or
+        `capped` the rate is our own and teaches nothing.
         """
-        if held:
-            self.wanted = self._good = max(self._least, min(self.wanted, connected or 1) // 2)
-            self._settle(now)
-        elif self._phase == "settled":
+        if self._phase == "settled":
             self._look_again(now, arrived)
-        elif capped or connected < self.wanted or self._at is None:
+        elif held or capped or connected < self.wanted or self._at is None:
             self._begin(now, arrived)
         elif now - self._at >= self._window / 2:
             rate = (arrived - self._arrived) / (now - self._at)

@@ -111,17 +111,12 @@ class TestTuner:
         assert drive(tuner, {1: 900e6, 2: 1e9, 4: 1e9}, 0.5) == 2
         assert drive(Tuner(LIMITS), {1: 150e6, 2: 300e6, 4: 600e6}, 2.0) == 4
 
-    def test_the_hash_is_behind(self) -> None:
-        """Where we hold the server back, more connections are no use."""
-        tuner = Tuner(LIMITS)
-        assert tuner.sample(0.0, 0, 4, held=True, capped=False) == 2
-        assert tuner.sample(0.1, 0, 2, held=True, capped=False) == 2
-
-    def test_a_cap_teaches_nothing(self) -> None:
-        """A rate that we bound ourselves does not say what the server would do."""
+    @pytest.mark.parametrize(("held", "capped"), [(True, False), (False, True)])
+    def test_our_own_bounds_teach_nothing(self, held: bool, capped: bool) -> None:
+        """A rate that a cap or the hash bounds does not say what the server would do."""
         tuner = Tuner(LIMITS)
         for tick in range(100):
-            assert tuner.sample(tick / 10, tick, 4, held=False, capped=True) == 4
+            assert tuner.sample(tick / 10, tick, 4, held=held, capped=capped) == 4
 
     def test_it_is_tried_again_later(self) -> None:
         """The network is another one half a minute later."""
