@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, durable, transfer
+from rbee_tui.engine import describe, durable, ids, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.errors import NotFoundError, RbeeError
@@ -38,6 +38,7 @@ from rbee_tui.engine.transfer import Progress, Source, Traffic
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
+_QUEUED_SECONDS = 0.5
 
 Ending = Literal["done", "paused", "cancelled", "failed", "released"]
 
@@ -109,12 +110,12 @@ class JobRunner:
             return await asyncio.to_thread(self._fail, error)
 
     async def _wait_admitted(self) -> bool:
-        fresh = True
+        fresh = True  # whoever comes may go at once; who waits takes part in the looks of all
         while not self._stop.is_set():
             if self._sharing.admitted(self.record.id, fresh=fresh):
                 return True
-            fresh = False  # all who wait in this process share a look
-            await self._tick()
+            fresh = False
+            await self._tick(rest=_QUEUED_SECONDS)
         return False
 
     async def _fetch_turn(self) -> bool:
@@ -176,13 +177,11 @@ class JobRunner:
         if stop.is_set():
             raise transfer.Stopped
         source = source_of(self.record, planned)
-        directory = self._models.directory(self.record.model.id)
-        target = beneath(directory, planned.target)
+        target = beneath(self._models.directory(self.record.model.id), planned.target)
         progress = self.progress[index]
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
-            name = transfer.part_name(directory.name, source)
-            part = self._store.root.part_directory() / name
+            part = part_path(self.record, planned, self._store.root)
             transfer.fetch(
                 source,
                 part=part,
@@ -190,7 +189,7 @@ class JobRunner:
                 token=self._token,
                 stop=stop,
                 progress=progress,
-                lock=self._store.root.locks / f"part-{name}.lock",
+                lock=self._store.root.locks / f"part-{part.name}.lock",
                 traffic=self._traffic,
                 gentle=self.record.gentle,
             )
@@ -214,7 +213,7 @@ class JobRunner:
             lambda r: msgspec.structs.replace(r, wanted="paused") if r.wanted == "running" else r,
         )
 
-    async def _tick(self, *, running: bool = False) -> None:
+    async def _tick(self, *, running: bool = False, rest: float = _TICK_SECONDS) -> None:
         """One look at the record and at the others, one beat if it is time, one short rest."""
         stamp = self._store.stamp(self.record.id)
         if stamp != self._stamp:
@@ -231,7 +230,7 @@ class JobRunner:
         self._tell_kept()
         if time.time() - self._beat >= _BEAT_SECONDS:
             self._note(self._state)
-        await asyncio.sleep(_TICK_SECONDS)
+        await asyncio.sleep(rest)
 
     def _tell_kept(self) -> None:
         """Tell once from where an interrupted download goes on."""
@@ -353,12 +352,15 @@ def conclude(store: JobStore, job_id: str, verb: str, outcome: Outcome) -> Recor
     )
 
 
-def part_paths(record: Record, root: Root, models: ModelCatalog) -> list[Path]:
+def part_path(record: Record, planned: PlannedFile, root: Root) -> Path:
+    """The arriving file of a planned one; told by the record alone, wherever the model's directory is."""
+    name = transfer.part_name(ids.directory(record.model.id), source_of(record, planned))
+    return root.part_directory() / name
+
+
+def part_paths(record: Record, root: Root) -> list[Path]:
     """The arriving files of a job."""
-    name = models.directory(record.model.id).name
-    return [
-        root.part_directory() / transfer.part_name(name, source_of(record, file)) for file in record.files
-    ]
+    return [part_path(record, planned, root) for planned in record.files]
 
 
 def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
@@ -366,7 +368,7 @@ def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts
 
     Partial files stay where the record says so, for a later download of the same files.
     """
-    for part in () if record.keep_partial else part_paths(record, store.root, models):
+    for part in () if record.keep_partial else part_paths(record, store.root):
         transfer.discard(part)
         durable.sweep(transfer.journal_path(part))
     try:

@@ -226,7 +226,7 @@ class ModelProvisioner:
             record = msgspec.structs.replace(record, finished=sorted(right))
             with self.store.records_lock(self.verb):
                 self._require_unwanted(model_id)
-                paths = part_paths(record, self.root, self.models)
+                paths = part_paths(record, self.root)
                 for each in broken:
                     take_back(each.target, paths[each.index], sources[each.index], each.damage)
                 lock = self.store.job_lock(record.id, self.verb).acquire()
@@ -298,7 +298,7 @@ class ModelProvisioner:
         promised = 0
         for record in records:
             if record.outcome is None and record.wanted == "running":
-                paths = part_paths(record, self.root, self.models)
+                paths = part_paths(record, self.root)
                 for index, (file, path) in enumerate(zip(record.files, paths, strict=True)):
                     if index not in record.finished:
                         promised += max(0, file.size_bytes - _allocated(path))
@@ -524,7 +524,7 @@ class ModelProvisioner:
             path.name: record
             for record in self.store.list()
             if record.outcome is None
-            for path in part_paths(record, self.root, self.models)
+            for path in part_paths(record, self.root)
         }
         return partials(self.root, wanted)
 

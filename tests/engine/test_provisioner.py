@@ -84,12 +84,21 @@ class TestDownload:
             entry = here.models.get(progress.model_id)
             assert (Path(entry.directory) / "tiny.gguf").read_bytes() == model
 
+    async def test_an_arriving_file_is_named_by_its_job_alone(self, make, root: Root):
+        """So that counting the room for a queue reads no catalogue: it is the same where there is none."""
+        async with make() as here:
+            job = await here.download_model(REPO)
+            await here.run(job)
+            before = part_paths(here.store.get(job), root)
+            (root.models / "tiny").rename(root.models / "elsewhere")
+            assert part_paths(here.store.get(job), root) == before
+
     async def test_what_a_killed_writer_left_is_cleared_away(self, make, root: Root):
         """Of the journal, the digests and the records; what is another file's stays."""
         async with make() as here:
             job = await here.download_model(REPO)
             await here.run(job)
-            (part,) = part_paths(here.store.get(job), root, here.models)
+            (part,) = part_paths(here.store.get(job), root)
             (root.models / "tiny" / "tiny.gguf").unlink()
             journal = root.tmp / f".{part.name}.journal.0123456789ab.tmp"
             digests = root.models / "tiny" / "..tiny.gguf.blocks.0123456789ab.tmp"
