@@ -1,5 +1,7 @@
 """Workers: installing one, starting it on a model, asking it, reading its log, stopping it."""
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine.errors import RbeeError, WorkerError
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.variants import Verdict
     from rbee_tui.engine.workers.outlook import Outlook
-    from rbee_tui.engine.workers.supervise import RunningWorker
     from rbee_tui.ui.app import RbeeApp
 
+_SHOWN_SECONDS = 2.0
 _OFFER_COLUMNS = (
     Column("FITS", 6),
     Column("HERE", 10),
@@ -118,16 +120,19 @@ async def start_worker(app: "RbeeApp", model_id: str) -> None:
         except RbeeError as error:
             app.fail(error, log=error.log if isinstance(error, WorkerError) else "")
             return
-    _now_runs(app, model_id, running)
+    await _until_shown(app, model_id)
     app.tell_here(model_id, "worker.starting", "worker.ready")
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
 
 
-def _now_runs(app: "RbeeApp", model_id: str, running: "RunningWorker | None") -> None:
-    """Know it before it is said: the key that the sentence names works, whenever the next look comes."""
-    others = [each for each in app.house.running if each.model != model_id]
-    app.house.running = [*others, running] if running else others
-    app.main.show({"running"})
+async def _until_shown(app: "RbeeApp", model_id: str) -> None:
+    """Wait for the look that sees it ready, at most a moment: the key that the next sentence names works."""
+    until = time.monotonic() + _SHOWN_SECONDS
+    while time.monotonic() < until:
+        each = app.house.running_on(model_id)
+        if each is not None and each.state == "ready":
+            return
+        await asyncio.sleep(_SHOWN_SECONDS / 40)
 
 
 def _start_question(outlook: "Outlook") -> Question:
@@ -206,8 +211,6 @@ async def stop(app: "RbeeApp", situation: Situation) -> None:
         await app.bridge.call(lambda engine: engine.processes.stop(model_id))
     except RbeeError as error:
         app.fail(error)
-        return
-    _now_runs(app, model_id, None)
 
 
 async def logs(app: "RbeeApp", situation: Situation) -> None:
