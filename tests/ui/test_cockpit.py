@@ -144,7 +144,7 @@ class TestDownload:
             await here.press("p")
             await here.until(lambda: state(here) == "running")
             await here.press("ctrl+d")
-            await here.sees("Cancel the download", "are thrown away")
+            await here.sees("Cancel the download", "throw away what came")
             await here.press("enter")
             await here.until(lambda: state(here) == "cancelled")
             await here.sees("No downloads.", "No models yet.")

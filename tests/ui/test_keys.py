@@ -88,7 +88,7 @@ class TestFooter:
         """What one can begin with."""
         assert shown(None) == ["add", "filter", "palette", "help", "quit"]
         assert shown(None, "workers") == ["install", "filter", "palette", "help", "quit"]
-        assert shown(None, "downloads") == shown(None)
+        assert shown(None, "downloads") == ["add", "cap", "filter", "palette", "help", "quit"]
 
     def test_a_whole_model(self):
         """It can be started; once it runs it can be tried and stopped instead, and not deleted."""

@@ -158,6 +158,7 @@ class TestDownloads:
             "61.0/100.0 MB",
             "32.0 MB",
             "tiny",
+            "",
         ]
         assert lines.share_of(JobLine(job)) == 0.61
 
@@ -192,7 +193,7 @@ class TestDownloads:
     def test_an_error_stands_after_the_name(self):
         """Last in its line: it may be long."""
         job = a_job(state="failed", error="the Hub answers 403")
-        assert texts(lines.download_cells(JobLine(job), UNICODE))[-1] == "tiny: the Hub answers 403"
+        assert texts(lines.download_cells(JobLine(job), UNICODE))[6] == "tiny: the Hub answers 403"
 
     def test_files_of_several(self):
         """Below their download while it is under way, at most forty; done, it is one line again."""
@@ -211,7 +212,7 @@ class TestDownloads:
         """As its download, in its own figures."""
         job = a_job(files=2)
         cells = texts(lines.download_cells(FileLine(job, job.files[0]), UNICODE))
-        assert cells == ["61 %", "2.0 MB/s", "0:20", "", "61.0/100.0 MB", "", "└ part-0.gguf"]
+        assert cells == ["61 %", "2.0 MB/s", "0:20", "", "61.0/100.0 MB", "", "└ part-0.gguf", ""]
         done = a_file(state="done", downloaded=100 * MB, kept=3)
         cells = texts(lines.download_cells(FileLine(job, done), UNICODE))
         assert [cells[0], cells[1].strip(), *cells[4:6]] == ["100 %", "✓ verified", "100.0 MB", ""]

@@ -63,16 +63,17 @@ async def drawn(app: RbeeApp, size: tuple[int, int], *keys: str, words: str = ""
 
 async def still(app: RbeeApp, pause: Callable[[float], Awaitable[None]]) -> str:
     """The screen as SVG, once it does not change any more."""
-    before = ""
+    seen: list[str] = []
     for _ in range(100):
-        await pause(0.08)
-        svg = app.export_screenshot(title="rbee", simplify=True)
-        if svg == before:
-            return svg
-        before = svg
+        await pause(0.06)
+        seen = [*seen, app.export_screenshot(title="rbee", simplify=True)][-_STILL:]
+        if len(seen) == _STILL and len(set(seen)) == 1:
+            return seen[0]
     pytest.fail("the screen does not come to rest")
 
 
+_STILL = 4
+"""So many looks in a row have to be the same."""
 WORDS = {" ": "space", "/": "slash", "-": "minus", ".": "full_stop"}
 
 
