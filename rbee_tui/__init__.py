@@ -1,3 +1,3 @@
 """rbee: the keyboard cockpit for machines that run language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -50,7 +50,7 @@ class Catalog(Generic[ArtifactT]):
     def __init__(self, root: Root | None = None) -> None:
         self.root = root or Root.find().prepare()
         self.facts = Facts(self.root.facts)
-        self._stamps: dict[str, tuple[int, ...]] | None = None
+        self._stamps: dict[str, int] | None = None
 
     # Reading
 
@@ -85,7 +85,7 @@ class Catalog(Generic[ArtifactT]):
         before, self._stamps = self._stamps, stamps
         if before is None:
             return set()
-        names = {name for name in before.keys() | stamps.keys() if before.get(name) != stamps.get(name)}
+        names = {name for name, _ in before.items() ^ stamps.items()}
         return {entries.own_id(name) for name in names}
 
     def directory(self, id: str) -> Path:

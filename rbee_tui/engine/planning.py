@@ -21,6 +21,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     model: Model
     files: list[PlannedFile]
+    gated: bool = False
+    """Whether the repository's owner decides who may have them."""
 
     @property
     def total(self) -> int:
@@ -50,7 +52,12 @@ def plan(endpoint: str, repository: Repository, choice: Choice, model_id: str | 
         license=repository.license,
     )
     return Plan(
-        endpoint=endpoint, repo=repository.id, revision=repository.commit, model=model, files=choice.layout()
+        endpoint=endpoint,
+        repo=repository.id,
+        revision=repository.commit,
+        model=model,
+        files=choice.layout(),
+        gated=repository.gated,
     )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SCAN_SECONDS = 10.0
 HARDWARE_SECONDS = 1.0
+_RESTING_SECONDS = 2.0
+"""Where nothing is downloaded and no worker runs, the hardware is looked at half as often."""
 _WORKERS_SECONDS = 2.0
 _LOADING_SECONDS = 0.3
 _MOVING = frozenset({"loading", "stopping"})
@@ -73,6 +75,7 @@ class Watch:
         self._engine = engine
         self._workers_changed = asyncio.Event()
         self._look_again = asyncio.Event()
+        self._has_workers = False
 
     def look_again(self) -> None:
         """Read every artifact now, rather than at the next scan; to be called on the engine's loop."""
@@ -121,6 +124,7 @@ class Watch:
         while True:
             found = await self._record("running", self._engine.processes.list, before)
             before = found
+            self._has_workers = bool(found)
             if any(each.state in _MOVING for each in found or ()):
                 pause = _LOADING_SECONDS
             else:
@@ -133,7 +137,8 @@ class Watch:
         with await asyncio.to_thread(Probe, self._engine.root.path) as probe:
             while True:
                 await self._record("reading", probe.read)
-                await asyncio.sleep(HARDWARE_SECONDS)
+                busy = self._has_workers or self._engine.provisioner.active
+                await asyncio.sleep(HARDWARE_SECONDS if busy else _RESTING_SECONDS)
 
     async def _record(
         self, key: str, look: Callable[[], Any], before: Any = None, turn: asyncio.Lock | None = None

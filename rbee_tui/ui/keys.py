@@ -339,7 +339,13 @@ ACTIONS = (
     Action("pane_2", ("2",), "2", "Workers", "go to the workers", "Panes"),
     Action("pane_3", ("3",), "3", "Downloads", "go to the downloads", "Panes"),
     Action(
-        "next_pane", ("tab",), "Tab", "Next pane", "go to the next pane (Shift-Tab: the one before)", "Panes"
+        "next_pane",
+        ("tab",),
+        "Tab",
+        "Pane",
+        "go to the next pane (Shift-Tab: the one before)",
+        "Panes",
+        weight=19,
     ),
     Action(
         "palette",

@@ -117,7 +117,9 @@ class TestRepair:
             raw = bytearray(file.read_bytes())
             raw[7] ^= 1
             file.write_bytes(raw)
-            await here.press("1", "v")
+            await here.press("1")
+            await here.sees("v Verify")
+            await here.press("v")
             await here.sees("damaged", "r Repair")
             await here.press("r")
             await here.until(lambda: (entry := here.app.house.model("one")) and entry.health == "ok")

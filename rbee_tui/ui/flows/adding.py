@@ -131,18 +131,21 @@ def _question(plan: "Plan", free: int, promised: int, place: str) -> Question:
     lines = [
         (clean(plan.model.id), "strong"),
         ("", ""),
-        (f"from   {clean(plan.repo)}", ""),
-        (f"size   {size(plan.total)} in {count} file{'s' if count > 1 else ''}", ""),
-        (f"to     {clean(place)}", ""),
+        (f"from    {clean(plan.repo)}", ""),
+        (f"size    {size(plan.total)} in {count} file{'s' if count > 1 else ''}", ""),
+        (f"to      {clean(place)}", ""),
         (
-            f"disk   {size(free)} free"
+            f"disk    {size(free)} free"
             + (f", {size(promised)} promised to other downloads" if promised else ""),
             "",
         ),
-        (f"left   {size(left)} then", "") if left >= 0 else (f"left   {size(-left)} too little", "wrong"),
+        (f"left    {size(left)} then", "") if left >= 0 else (f"left    {size(-left)} too little", "wrong"),
     ]
     if plan.model.license:
-        lines.insert(4, (f"terms  {clean(plan.model.license)}", ""))
+        lines.insert(4, (f"terms   {clean(plan.model.license)}", ""))
+    if plan.gated:
+        said = "gated: its owner decides who may have it (ask on its page, then set HF_TOKEN)"
+        lines.insert(4, (f"access  {said}", "busy"))
     if left < 0:
         lines += [("", ""), ("Ctrl-D on a model deletes it, and says what becomes free.", "quiet")]
     answers = [Answer("d", "Enter", "Download", "download")] if left >= 0 else []
