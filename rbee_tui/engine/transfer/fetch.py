@@ -96,6 +96,7 @@ def discard(part: Path) -> None:
     """Remove an arriving file and its journal; the caller sees to it that nobody writes them."""
     journal.remove(part)
     journal.remove(journal_path(part))
+    journal.sweep(journal_path(part))
 
 
 def _fetched(source: Source, found: str, progress: Progress, received: int) -> Fetched:
@@ -170,6 +171,8 @@ class _Transfer:
 
     def _resume(self) -> Sink:
         found = self._open()
+        journal.sweep(journal_path(self._part))
+        journal.sweep(blocks_path(self._target))
         loaded = journal.load(journal_path(self._part))
         decision = plan.resume(loaded, self._source, found, self._limits)
         sink = self._sink = Sink(

@@ -39,6 +39,7 @@ Opening for writing first replaces the journal by a compacted one: header, block
 The digests beside a published file have the same form: header and every block, no checkpoint.
 """
 
+import glob
 import os
 import zlib
 from collections.abc import Iterable
@@ -232,6 +233,13 @@ def sync_data(handle: int) -> None:
         os.fdatasync(handle)
     else:
         durable.sync_file(handle)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of this file left beside it; the caller is its only writer now."""
+    with durable.storage("clear", path.parent):
+        for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:

@@ -116,7 +116,7 @@ class Limits(msgspec.Struct, frozen=True):
     """Connections to one origin, over all files: how many at first, at least and at most are tried."""
     connection_fast: int = 100_000_000
     """A connection that brings so much a second is not limited by its server: fewer are tried first."""
-    window: float = 0.5
+    window: float = 0.4
     """How long a number of connections is tried before its rate is judged; half of it where it is clear."""
     slow_seconds: float = 5.0
     """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""

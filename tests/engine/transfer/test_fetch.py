@@ -231,6 +231,15 @@ class TestResuming:
         assert found.note.startswith("starting at zero")
         assert found.fetched_bytes == len(DATA)
 
+    def test_what_a_killed_writer_left(self, place: Place) -> None:
+        """Half-written journals and digests beside the files go with the next fetch."""
+        place.target.parent.mkdir(parents=True)
+        for path in (place.journal, blocks_path(place.target)):
+            path.with_name(f".{path.name}.0123456789ab.tmp").write_bytes(b"half")
+        with Hub(DATA) as hub:
+            place.fetch(hub.source())
+        assert place.files() == {"tmp/lock", "models/tiny/model.gguf", "models/tiny/.model.gguf.blocks"}
+
     def test_the_part_is_gone(self, place: Place) -> None:
         """A journal without its part starts at zero."""
         with Hub(DATA) as hub:

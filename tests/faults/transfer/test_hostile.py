@@ -93,7 +93,7 @@ def _range_ignored(x: Exchange) -> None:
 
 def _other_file_under_200(x: Exchange) -> None:
     x.head(200, Content_Length=len(x.server.data))
-    x.body(content(99, len(x.server.data)))
+    x.body(content(1 << 20, len(x.server.data)))
 
 
 def _new_etag(x: Exchange) -> None:
