@@ -1,4 +1,7 @@
-"""The application: it follows the engine, hands what is new to the screen, and does what keys stand for."""
+"""The application: it follows the engine, hands what is new to the screen, and does what keys stand for.
+
+It is over 400 lines because every way in which it ends has to be seen in one place.
+"""
 
 import asyncio
 import os

@@ -194,9 +194,8 @@ class EngineThread:
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             failed = stopped not in done and self._lasting
             if (self._hand_over or failed) and engine.provisioner.active:
-                with suppress(
-                    Exception
-                ):  # a runner that does not start leaves the jobs interrupted, not lost
+                # A runner that does not start leaves the jobs interrupted, not lost.
+                with suppress(Exception):
                     await asyncio.to_thread(runner.start_background, engine.root)
             for task in tasks:
                 task.cancel()

@@ -86,9 +86,9 @@ class TestFooter:
 
     def test_nothing_there(self):
         """What one can begin with."""
-        assert shown(None) == ["add", "filter", "palette", "help", "quit"]
-        assert shown(None, "workers") == ["install", "filter", "palette", "help", "quit"]
-        assert shown(None, "downloads") == ["add", "cap", "filter", "palette", "help", "quit"]
+        assert shown(None) == ["add", "next_pane", "filter", "palette", "help", "quit"]
+        assert shown(None, "workers") == ["install", "next_pane", "filter", "palette", "help", "quit"]
+        assert shown(None, "downloads") == ["add", "next_pane", "cap", "filter", "palette", "help", "quit"]
 
     def test_a_whole_model(self):
         """It can be started; once it runs it can be tried and stopped instead, and not deleted."""
