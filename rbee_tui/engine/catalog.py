@@ -64,11 +64,12 @@ class Catalog(Generic[ArtifactT]):
 
     def contains(self, id: str) -> bool:
         """Whether there is an entry with this id."""
-        try:
-            self._find(id)
-        except NotFoundError:
-            return False
-        return True
+        return self._find_any(id) is not None
+
+    def peek(self, id: str) -> Entry[ArtifactT] | None:
+        """The entry with this id; None where there is none."""
+        found = self._find_any(id)
+        return found.entry if found else None
 
     def count(self) -> int:
         """How many entries there are, broken ones too."""
@@ -116,8 +117,8 @@ class Catalog(Generic[ArtifactT]):
         with self._change_lock(f"add {self.noun}"):
             before: dict[str, Any] = {}
             entry: Entry[ArtifactT] | None = None
-            with suppress(NotFoundError):
-                found = self._find(artifact.id)
+            found = self._find_any(artifact.id)
+            if found is not None:
                 name, entry = found.name, found.entry
                 self._require_same(artifact, found)
                 before = self._object(found)
@@ -187,6 +188,10 @@ class Catalog(Generic[ArtifactT]):
         if id not in everything:
             raise NotFoundError(f"there is no {self.noun} {clean(id)!r}", hint=self._near(id, everything))
         return everything[id]
+
+    def _find_any(self, id: str) -> Found[ArtifactT] | None:
+        """As `_find`, for those who only ask: names that are near are not looked for."""
+        return self._find_directly(id) or self._scan().get(id)
 
     def _find_directly(self, id: str) -> Found[ArtifactT] | None:
         """The entry in the directory that this id has a right to; None where a scan has to find it."""

@@ -162,12 +162,12 @@ class ModelProvisioner:
     ) -> tuple[Record, Lock | None]:
         with self.store.records_lock(self.verb):
             records = self.store.list()
-            chosen = planning.settle_id(chosen, self._find, records, named=named)
+            chosen = planning.settle_id(chosen, self.models.peek, records, named=named)
             known = [r for r in records if r.same_request(chosen.model.id, chosen.files)]
             unfinished = next((r for r in known if _may_go_on(r)), None)
             if unfinished is not None:
                 return self._take_up(unfinished), None
-            entry = self._find(chosen.model.id)
+            entry = self.models.peek(chosen.model.id)
             here = planning.already_here(entry, chosen.files)
             if not here:
                 planning.require_room(chosen.total, self._free(), self._promised(records))
@@ -257,7 +257,7 @@ class ModelProvisioner:
         )
 
     def _new_record(self, chosen: Plan, records: list[Record], *, fresh: bool, here: bool) -> Record:
-        entry = None if fresh else self._find(chosen.model.id)
+        entry = None if fresh else self.models.peek(chosen.model.id)
         before = entry.artifact.status if entry and entry.artifact else chosen.model.status
         return Record(
             id=self.store.new_id(),
@@ -283,12 +283,6 @@ class ModelProvisioner:
             again = msgspec.structs.replace(again, seq=record.seq + 1)
             self.store.put(again)
         return again
-
-    def _find(self, model_id: str) -> "planning.Entry[planning.Model] | None":
-        try:
-            return self.models.get(model_id)
-        except NotFoundError:
-            return None
 
     def _free(self) -> int:
         return shutil.disk_usage(self.root.part_directory()).free
