@@ -133,8 +133,3 @@ def health(word: str) -> str:
     if word in ("broken", "damaged", "failed", "unhealthy", "not responding"):
         return paint(word, "red")
     return paint(word, "yellow")
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 model`, `2 models`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
