@@ -1,0 +1,157 @@
+"""Does this choice of a repository fit this machine, and which of several is recommended. Pure.
+
+One header serves a whole repository: its quantisations differ in their weights alone, and a file's size tells
+those. Without any header the size alone gives an interval.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from rbee_tui.engine.choices import Choice
+from rbee_tui.engine.fit import Estimate, estimate
+from rbee_tui.engine.fitting.machine import Device, Machine
+from rbee_tui.engine.gguf import Header
+from rbee_tui.engine.text import memory
+
+CONTEXT = 8192
+"""Tokens that a model is judged by, or fewer where it was trained for fewer; as a start takes it."""
+_PART = 0.2
+"""Of the layers, the least share on GPUs that is called a part."""
+_UNREAD = 0.25
+"""Of its weights, the most that a model whose header was not read takes on top."""
+_UNREAD_LEAST = 512 << 20
+
+Word = Literal["fits", "part", "no", "unknown"]
+
+
+class ChoiceFit(msgspec.Struct, frozen=True, kw_only=True):
+    """How one choice fits one machine, on the best place for it; sizes in bytes."""
+
+    word: Word
+    """`fits` on one place, `part` of it on the GPUs and the rest on the CPU, `no`, or `unknown`."""
+    device: str
+    """Where: `GPU0`, `all GPUs`, `CPU`; empty for `no` and `unknown`."""
+    context: int
+    needed: int
+    """What it takes there; of an interval the most."""
+    room: int
+    """What it may take there."""
+    estimate: bool
+    """Whether `needed` is an upper bound, and no figure to rely on."""
+    text: str
+    """For a person, in one line: `fits GPU0: 5.6 GiB of 22.9 GiB`."""
+
+    @property
+    def left(self) -> int:
+        """What is left there then; below 0 what is missing."""
+        return self.room - self.needed
+
+
+class Recommended(msgspec.Struct, frozen=True):
+    """The choice to take, and why."""
+
+    choice: Choice
+    fit: ChoiceFit
+    reason: str
+
+
+def fit_of_choice(choice: Choice, machine: Machine, header: Header | None = None) -> ChoiceFit:
+    """How `choice` fits; `header` is of any choice of the same repository, None where none was read yet."""
+    if choice.format != "gguf" or any(file.size_bytes is None for file in choice.files):
+        why = "no worker here serves it" if choice.format != "gguf" else "its size is not told"
+        return ChoiceFit(word="unknown", device="", context=0, needed=0, room=0, estimate=True, text=why)
+    need = _needed(choice.size_bytes, header)
+    for device in machine.devices:
+        if need.total <= device.room:
+            return _fits(need, device)
+    return _partly(need, machine) or _refused(need, machine)
+
+
+def recommend(
+    choices: Sequence[Choice], machine: Machine, header: Header | None = None
+) -> Recommended | None:
+    """The largest choice up to 8 bits that fits on the best place; None where none fits.
+
+    Larger ones follow the original more closely; above 8 bits nobody tells the difference.
+    """
+    places = [device.name for device in machine.devices]
+    found = [(choice, fit_of_choice(choice, machine, header)) for choice in choices]
+    fitting = [(choice, fit) for choice, fit in found if fit.word == "fits"]
+    if fitting:
+        modest = [each for each in fitting if not _wide(each[0])] or fitting
+        choice, fit = min(modest, key=lambda each: (places.index(each[1].device), -each[0].size_bytes))
+        return Recommended(choice, fit, f"the largest that fits on {fit.device} at {fit.context:,} tokens")
+    parts = [(choice, fit) for choice, fit in found if fit.word == "part"]
+    if not parts:
+        return None
+    choice, fit = min(parts, key=lambda each: each[0].size_bytes)
+    return Recommended(choice, fit, "the smallest, of which the most is on the GPU")
+
+
+def _wide(choice: Choice) -> bool:
+    return choice.quantization in ("F32", "F16", "BF16")
+
+
+def _needed(weights: int, header: Header | None) -> Estimate:
+    """The estimate with these weights, at the context that a start would take."""
+    if header is not None:
+        context = min(header.context_length or CONTEXT, CONTEXT)
+        return estimate(msgspec.structs.replace(header, tensor_bytes=weights), context)
+    on_top = max(_UNREAD_LEAST, int(weights * _UNREAD))
+    return Estimate(
+        context=CONTEXT,
+        weights=weights,
+        kv=0,
+        compute=on_top,
+        output=0,
+        low=weights,
+        high=weights + on_top,
+        total=weights + on_top,
+        covered=False,
+    )
+
+
+def _fits(need: Estimate, device: Device) -> ChoiceFit:
+    about = "" if need.covered else "up to "
+    return ChoiceFit(
+        word="fits",
+        device=device.name,
+        context=need.context,
+        needed=need.total,
+        room=device.room,
+        estimate=not need.covered,
+        text=f"fits {device.name}: {about}{memory(need.total)} of {memory(device.room)}",
+    )
+
+
+def _partly(need: Estimate, machine: Machine) -> ChoiceFit | None:
+    """Layers on the GPUs, the rest on the CPU; None where there is no GPU or no room for both."""
+    gpus = [device for device in machine.devices if device.kind != "cpu" and not device.shared]
+    best = max(gpus, key=lambda device: device.room, default=None)
+    if best is None or best.room + machine.host.room < need.total or best.room < _PART * need.total:
+        return None
+    percent = 100 * best.room // need.total
+    return ChoiceFit(
+        word="part",
+        device=best.name,
+        context=need.context,
+        needed=need.total,
+        room=best.room + machine.host.room,
+        estimate=True,
+        text=f"about {percent} % on {best.name}, the rest on the CPU",
+    )
+
+
+def _refused(need: Estimate, machine: Machine) -> ChoiceFit:
+    most = max(machine.devices, key=lambda device: device.room)
+    return ChoiceFit(
+        word="no",
+        device="",
+        context=need.context,
+        needed=need.total,
+        room=most.room,
+        estimate=not need.covered,
+        text=f"does not fit: {memory(need.low)} needed, {most.name} has room for {memory(most.room)}",
+    )
