@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ _MAX_ELEMENTS = 1 << 62
 _MAX_ALIGNMENT = 1 << 20
 _WINDOW = 1 << 20
 _KEPT_STRING = 1024
+_KEPT_NAME = 64
+_EMBEDDING = "token_embd.weight"
 _KEPT_ITEMS = 1024
 """A number for each layer; longer arrays of numbers are a tokenizer's."""
 _KEPT_ITEMS_TOGETHER = 16_384
@@ -81,12 +83,14 @@ _WANTED = {
     "attention.key_length",
     "attention.kv_lora_rank",
     "attention.sliding_window",
+    "attention.sliding_window_pattern",
     "attention.value_length",
     "block_count",
     "context_length",
     "embedding_length",
     "expert_count",
     "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
     "expert_used_count",
     "feed_forward_length",
     "rope.dimension_count",
@@ -133,8 +137,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     n_expert: int = 0
     n_expert_used: int = 0
     n_ff_expert: int = 0
+    n_ff_shared: int = 0
+    """Width of the expert that is always at work."""
     sliding_window: int = 0
     """Tokens that windowed layers look back."""
+    window_every: int = 0
+    """Every so-many-th layer is not windowed; 0 where the header does not say it so."""
+    window_layers: tuple[bool, ...] = ()
+    """Whether each layer is windowed, where the header tells it layer by layer."""
+    ssm_inner: int = 0
     kv_lora_rank: int = 0
     """Width of the latent that stands for keys and values (MLA)."""
     state_floats: int = 0
@@ -143,6 +154,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it keeps memory in a way that is none of the above."""
     tensors: int = 0
     tensor_bytes: int = 0
+    embedding_bytes: int = 0
+    """Of them, the input embedding's, which stays in main memory."""
 
 
 class _Reader:
@@ -303,7 +316,10 @@ def parse(read_at: Callable[[int, int], bytes], size: int) -> Header:
     if alignment & (alignment - 1) or alignment > _MAX_ALIGNMENT:
         raise MetadataError(f"the GGUF header has an alignment of {alignment}")
     room = size - -(-reader.at // alignment) * alignment
-    return _header(values, tensors, _tensor_bytes(infos, room))
+    embedding = sum(known or 0 for _, known, is_embedding in infos if is_embedding)
+    return msgspec.structs.replace(
+        _header(values), tensors=tensors, tensor_bytes=_tensor_bytes(infos, room), embedding_bytes=embedding
+    )
 
 
 def _values(reader: _Reader, count: int) -> dict[str, Any]:
@@ -317,9 +333,9 @@ def _values(reader: _Reader, count: int) -> dict[str, Any]:
     return values
 
 
-def _tensor(reader: _Reader) -> tuple[int, int | None]:
-    """A tensor's offset, and its bytes; None for a type that is not known here."""
-    reader.skip(reader.count(_MAX_KEY, "characters in a name"))
+def _tensor(reader: _Reader) -> tuple[int, int | None, bool]:
+    """A tensor's offset, its bytes (None for a type that is not known here), whether it is the embedding."""
+    name = reader.string(_MAX_KEY, _KEPT_NAME)
     dimensions = reader.unpack(_U32)
     if dimensions > _MAX_DIMENSIONS:
         raise MetadataError(f"the GGUF header has a tensor of {dimensions} dimensions")
@@ -327,18 +343,19 @@ def _tensor(reader: _Reader) -> tuple[int, int | None]:
     if elements > _MAX_ELEMENTS:
         raise MetadataError("the GGUF header has a tensor larger than any file")
     block = TENSOR_TYPES.get(reader.unpack(_U32))
-    return reader.unpack(_U64), -(-elements // block[0]) * block[1] if block else None
+    length = -(-elements // block[0]) * block[1] if block else None
+    return reader.unpack(_U64), length, name == _EMBEDDING
 
 
-def _tensor_bytes(infos: list[tuple[int, int | None]], room: int) -> int:
+def _tensor_bytes(infos: Sequence[tuple[int, int | None, bool]], room: int) -> int:
     """The sum of all tensors' bytes; raises MetadataError where they do not fit into the file.
 
     A tensor of an unknown type reaches to the next one, or to the end of the file.
     """
-    starts = sorted(offset for offset, _ in infos)
+    starts = sorted(offset for offset, _, _ in infos)
     following = dict(zip(starts, [*starts[1:], room], strict=True))
     total = 0
-    for offset, known in infos:
+    for offset, known, _ in infos:
         length = known if known is not None else following[offset] - offset
         if length < 0 or offset + length > room:
             raise MetadataError("the GGUF file ends before its tensors do: it is cut short, or damaged")
@@ -358,7 +375,7 @@ def _text(values: dict[str, Any], key: str) -> str | None:
     return clean(found)[:_SHOWN] if isinstance(found, str) and found else None
 
 
-def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
+def _header(values: dict[str, Any]) -> Header:
     architecture = _text(values, "general.architecture")
 
     def number(name: str) -> int:
@@ -367,6 +384,7 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
     heads = number("attention.head_count")
     width = number("embedding_length") // heads if heads else 0
     words = values.get("tokenizer.ggml.tokens")
+    pattern = values.get(f"{architecture}.attention.sliding_window_pattern")
     file_type = _whole({"": values.get("general.file_type", -1)}, "")
     return Header(
         architecture=architecture,
@@ -388,13 +406,15 @@ def _header(values: dict[str, Any], tensors: int, tensor_bytes: int) -> Header:
         n_expert=number("expert_count"),
         n_expert_used=number("expert_used_count"),
         n_ff_expert=number("expert_feed_forward_length"),
+        n_ff_shared=number("expert_shared_feed_forward_length"),
         sliding_window=number("attention.sliding_window"),
+        window_every=0 if as_list(pattern) else number("attention.sliding_window_pattern"),
+        window_layers=tuple(bool(each) for each in as_list(pattern)),
+        ssm_inner=number("ssm.inner_size"),
         kv_lora_rank=number("attention.kv_lora_rank"),
         state_floats=_state_floats(number),
         unusual=any(number(name) for name in _UNUSUAL)
         or values.get(f"{architecture}.attention.causal") is False,
-        tensors=tensors,
-        tensor_bytes=tensor_bytes,
     )
 
 
