@@ -38,6 +38,7 @@ Environment:
     verbs={
         "search": ("hub", "Find repositories on the Hub."),
         "pull": ("hub", "Download a model: resumed, verified, shown per file."),
+        "fit": ("fit", "Tell what fits this machine, before it is downloaded."),
         "models": ("models", "List, show, verify, import and remove models."),
         "workers": ("workers", "List, install, register and remove workers."),
         "start": ("processes", "Start a worker on a model; returns when it is ready."),

@@ -9,6 +9,7 @@ from rbee_tui.engine.board import Board, Changes
 from rbee_tui.engine.catalog import ModelCatalog, Removed, WorkerCatalog
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.fitting.fitter import Fitter
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.paths import Root
@@ -37,6 +38,7 @@ class Engine:
             self.root, self.hub, models=self.models, facts=self.facts, verb=verb
         )
         self.processes = Supervisor(self.root, self.models, self.workers, self.facts)
+        self.fitter = Fitter(self.root, self.hub, self.models, self.processes.promised)
         self.installer = Installer(self.root, self.workers, self.facts)
         self.board = Board()
         self.watching = Watch(self)

@@ -36,6 +36,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     covered: bool
     """Whether this is a figure to rely on; otherwise it lies between `low` and `high`."""
 
+    def plus(self, correction: int) -> "Estimate":
+        """The same with so many bytes more, of what was measured on this machine, as part of `compute`."""
+        return msgspec.structs.replace(
+            self,
+            compute=self.compute + correction,
+            low=self.low + correction,
+            high=None if self.high is None else self.high + correction,
+            total=self.total + correction,
+        )
+
 
 def estimate(
     header: Header,

@@ -6,6 +6,7 @@ then, aligned, the tensors (https://github.com/ggml-org/ggml/blob/master/docs/gg
 
 import math
 import os
+import re
 import stat
 import struct
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ _KEPT_ITEMS = 1024
 """A number for each layer; longer arrays of numbers are a tokenizer's."""
 _KEPT_ITEMS_TOGETHER = 16_384
 _SHOWN = 200
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+_MAX_SHARDS = 1024
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -152,6 +155,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Floats of recurrent state (SSM, RWKV), for each layer and sequence."""
     unusual: bool = False
     """Whether it keeps memory in a way that is none of the above."""
+    header_bytes: int = 0
+    """Where the tensors begin in the file."""
     tensors: int = 0
     tensor_bytes: int = 0
     embedding_bytes: int = 0
@@ -286,6 +291,33 @@ def read(path: Path) -> Header:
     return header
 
 
+def shards(path: Path) -> list[Path]:
+    """The files of a model whose first is `path`; itself alone where its name is no shard's."""
+    found = _SHARD.search(path.name)
+    if found is None:
+        return [path]
+    begin, count = path.name[: found.start(1)], int(found.group(2))
+    if not 0 < count <= _MAX_SHARDS:
+        raise MetadataError(f"{clean(path.name)} is one of {count} parts, more than any model has")
+    end = path.name[found.end(1) :]
+    return [path.with_name(f"{begin}{number:05d}{end}") for number in range(1, count + 1)]
+
+
+def read_whole(path: Path) -> Header:
+    """The header of a model's first file, with the tensors of all its shards; raises MetadataError."""
+    first, *others = shards(path)
+    header = read(first)
+    if not others:
+        return header
+    rest = [read(each) for each in others]
+    return msgspec.structs.replace(
+        header,
+        tensors=header.tensors + sum(each.tensors for each in rest),
+        tensor_bytes=header.tensor_bytes + sum(each.tensor_bytes for each in rest),
+        embedding_bytes=header.embedding_bytes + sum(each.embedding_bytes for each in rest),
+    )
+
+
 def _named(path: Path, read_at: Callable[[int, int], bytes], size: int) -> Header:
     """The header, with the file's name before what is wrong with it."""
     try:
@@ -315,10 +347,14 @@ def parse(read_at: Callable[[int, int], bytes], size: int) -> Header:
     alignment = _whole(values, "general.alignment") or 32
     if alignment & (alignment - 1) or alignment > _MAX_ALIGNMENT:
         raise MetadataError(f"the GGUF header has an alignment of {alignment}")
-    room = size - -(-reader.at // alignment) * alignment
+    start = -(-reader.at // alignment) * alignment
     embedding = sum(known or 0 for _, known, is_embedding in infos if is_embedding)
     return msgspec.structs.replace(
-        _header(values), tensors=tensors, tensor_bytes=_tensor_bytes(infos, room), embedding_bytes=embedding
+        _header(values),
+        header_bytes=start,
+        tensors=tensors,
+        tensor_bytes=_tensor_bytes(infos, size - start),
+        embedding_bytes=embedding,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker
+from rbee_tui.engine.fit import MARGIN_BYTES
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.text import clean, memory
 
@@ -15,7 +16,7 @@ Candidate: TypeAlias = Offer | Worker | Entry[Worker]
 PREFERENCE = ("cuda", "metal", "cpu")
 """From the fastest to the one that runs everywhere."""
 
-GPU_MARGIN = 1024 * 1024 * 1024
+GPU_MARGIN = MARGIN_BYTES
 """Bytes of a GPU's memory that are left alone: the driver, the screen, and what the estimate misses."""
 
 _NAMES = {"cuda": "CUDA", "metal": "Metal", "cpu": "the CPU"}

@@ -11,14 +11,13 @@ import msgspec
 
 from rbee_tui.engine.choices import Choice
 from rbee_tui.engine.fit import Estimate, estimate
-from rbee_tui.engine.fitting.machine import Device, Machine
+from rbee_tui.engine.fitting.machine import Machine
+from rbee_tui.engine.fitting.placing import Placing, place
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.text import memory
 
 CONTEXT = 8192
 """Tokens that a model is judged by, or fewer where it was trained for fewer; as a start takes it."""
-_PART = 0.2
-"""Of the layers, the least share on GPUs that is called a part."""
 _UNREAD = 0.25
 """Of its weights, the most that a model whose header was not read takes on top."""
 _UNREAD_LEAST = 512 << 20
@@ -63,10 +62,13 @@ def fit_of_choice(choice: Choice, machine: Machine, header: Header | None = None
         why = "no worker here serves it" if choice.format != "gguf" else "its size is not told"
         return ChoiceFit(word="unknown", device="", context=0, needed=0, room=0, estimate=True, text=why)
     need = _needed(choice.size_bytes, header)
-    for device in machine.devices:
-        if need.total <= device.room:
-            return _fits(need, device)
-    return _partly(need, machine) or _refused(need, machine)
+    layers = header.n_layers if header else 0
+    placings = [place(need, layers, device, machine) for device in machine.devices]
+    for word in ("fits", "part"):
+        for found in placings:
+            if found.word == word:
+                return _told(found)
+    return _refused(need, machine)
 
 
 def recommend(
@@ -113,34 +115,18 @@ def _needed(weights: int, header: Header | None) -> Estimate:
     )
 
 
-def _fits(need: Estimate, device: Device) -> ChoiceFit:
-    about = "" if need.covered else "up to "
+def _told(found: Placing) -> ChoiceFit:
+    about = "up to " if found.estimate else ""
+    whole = f"fits {found.device}: {about}{memory(found.needed)} of {memory(found.room)}"
+    part = f"{found.layers} of {found.of_layers} layers on {found.device}, the rest on the CPU"
     return ChoiceFit(
-        word="fits",
-        device=device.name,
-        context=need.context,
-        needed=need.total,
-        room=device.room,
-        estimate=not need.covered,
-        text=f"fits {device.name}: {about}{memory(need.total)} of {memory(device.room)}",
-    )
-
-
-def _partly(need: Estimate, machine: Machine) -> ChoiceFit | None:
-    """Layers on the GPUs, the rest on the CPU; None where there is no GPU or no room for both."""
-    gpus = [device for device in machine.devices if device.kind != "cpu" and not device.shared]
-    best = max(gpus, key=lambda device: device.room, default=None)
-    if best is None or best.room + machine.host.room < need.total or best.room < _PART * need.total:
-        return None
-    percent = 100 * best.room // need.total
-    return ChoiceFit(
-        word="part",
-        device=best.name,
-        context=need.context,
-        needed=need.total,
-        room=best.room + machine.host.room,
-        estimate=True,
-        text=f"about {percent} % on {best.name}, the rest on the CPU",
+        word=found.word,
+        device=found.device,
+        context=found.context,
+        needed=found.needed,
+        room=found.room,
+        estimate=found.estimate,
+        text=whole if found.word == "fits" else part,
     )
 
 

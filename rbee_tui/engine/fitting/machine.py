@@ -22,6 +22,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """What a model may take: what is free, less the margin and what loading workers were promised."""
     rooms: tuple[int, ...] = ()
     """The room of each GPU, of a GPU or of all of them."""
+    promised: int = 0
+    """What was taken off for workers that were promised it."""
     shared: bool = False
     """Its memory is the host's."""
 
@@ -66,7 +68,7 @@ def imagine(reading: Reading, gpus: Sequence[int], ram: int | None) -> Machine:
 
 def _host(reading: Reading, promised: int) -> Device:
     room = max(0, reading.memory.available - promised)
-    return Device(name="CPU", kind="cpu", total=reading.memory.total, room=room)
+    return Device(name="CPU", kind="cpu", total=reading.memory.total, room=room, promised=promised)
 
 
 def _gpu(name: str, total: int, free: int) -> Device:
@@ -91,10 +93,11 @@ def _with_all(gpus: Sequence[Device], promised: int = 0) -> list[Device]:
         kind="gpus",
         total=sum(gpu.total for gpu in gpus),
         room=max(0, sum(rooms) + shared - promised),
+        promised=promised,
         rooms=(*rooms, *((shared,) if shared else ())),
     )
     alone = [
-        msgspec.structs.replace(gpu, room=left, rooms=(left,))
+        msgspec.structs.replace(gpu, room=left, rooms=(left,), promised=promised)
         for gpu in sorted(gpus, key=lambda gpu: -gpu.room)
         for left in [max(0, gpu.room - promised)]
     ]

@@ -79,7 +79,7 @@ def room(reading: Reading, variant: str, promised: int) -> int:
     return max(0, free - promised)
 
 
-def choose_context(name: str, header: Header, wanted: int | None, free: int) -> Estimate:
+def choose_context(name: str, header: Header, wanted: int | None, free: int, promised: int = 0) -> Estimate:
     """The estimate for the context to start with: as asked, else what fits up to 8,192 tokens.
 
     Raises RefusedError with figures where it does not fit. Where an estimate does not cover the architecture
@@ -90,10 +90,11 @@ def choose_context(name: str, header: Header, wanted: int | None, free: int) -> 
     least = most if wanted else min(most, LEAST_CONTEXT)
     need = estimate(header, least, parallel=PARALLEL)
     if (need.total if need.covered else need.low) > free:
+        beside = f" beside {memory(promised)} promised to other workers" if promised else ""
         takes = memory(need.total) if need.covered else f"at least {memory(need.low)}"
         raise RefusedError(
             f"{clean(name)} needs {takes} at a context of {need.context:,} (weights "
-            f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available",
+            f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available{beside}",
             hint="stop another worker, give a smaller --context, or take a smaller quantisation",
         )
     fitting = largest_context(header, free, most, least=least)

@@ -15,15 +15,17 @@ from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.durable import Lock, storage
 from rbee_tui.engine.errors import BusyError, RefusedError, WorkerError
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.fitting.machine import Pool
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import offers, outlook, profiles
+from rbee_tui.engine.workers import offers, outlook, profiles, promises
 from rbee_tui.engine.workers.choosing import choose_context, choose_worker, room
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST, Launch
-from rbee_tui.engine.workers.record import COOKIE, Records, Running, living
+from rbee_tui.engine.workers.promises import pool_of
+from rbee_tui.engine.workers.record import COOKIE, Records, Running
 from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
 
 LOCK_SECONDS = 10.0
@@ -60,7 +62,7 @@ class Starter:
         """
         entry = self._whole(model_id)
         weights = self._models.weights(entry)
-        header = gguf.read(weights)
+        header = gguf.read_whole(weights)
         reading = hardware.read(self._root.path)
         self._register_own(worker_id)
         choice = choose_worker(self._workers, worker_id, header, reading)
@@ -70,8 +72,9 @@ class Starter:
             key_file = self._records.make_key(model_id)
             # Decided and written under one lock, so that two starts do not count on the same memory.
             with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
-                free = room(reading, worker.worker_type, self._promised(model_id))
-                need = choose_context(model_id, header, context, free)
+                promised = self.promised(besides=model_id)[pool_of(worker.worker_type)]
+                free = room(reading, worker.worker_type, promised)
+                need = choose_context(model_id, header, context, free, promised)
                 record = Running(
                     model=model_id,
                     worker=worker.id,
@@ -106,9 +109,9 @@ class Starter:
 
     def outlook(self, model_id: str) -> Outlook:
         """What `launch` would do now, and why; raises NotFoundError, RefusedError."""
-        header = gguf.read(self._models.weights(self._whole(model_id)))
+        header = gguf.read_whole(self._models.weights(self._whole(model_id)))
         self._register_own(None)
-        reading, promised = hardware.read(self._root.path), self._promised(model_id)
+        reading, promised = hardware.read(self._root.path), self.promised(besides=model_id)
         installed = self._workers.list()
         return outlook.look(
             model_id,
@@ -116,7 +119,7 @@ class Starter:
             reading,
             installed,
             offers.still_open(installed),
-            lambda variant: room(reading, variant, promised),
+            lambda variant: room(reading, variant, promised[pool_of(variant)]),
         )
 
     def _spawn(self, record: Running, words: list[str]) -> Running:
@@ -168,10 +171,9 @@ class Starter:
             raise RefusedError(f"{name} is {entry.health}: {clean(entry.reason)}", hint=hint)
         return entry
 
-    def _promised(self, model_id: str) -> int:
-        """Bytes that other workers, which are loading now, were promised and have not taken yet."""
-        others = (record for record in self._records.all() if record.model != model_id)
-        return sum(each.estimate for each in others if each.ready_at is None and living(each))
+    def promised(self, besides: str = "") -> dict[Pool, int]:
+        """Bytes of each pool that other models' workers were promised, and that still look available."""
+        return promises.promised(self._records.all(), besides)
 
     def _port(self, model_id: str, wanted: int | None) -> int:
         """The model's port: as asked, else the one it had, else 0 for a free one; raises BusyError."""

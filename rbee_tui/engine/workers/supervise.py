@@ -12,6 +12,7 @@ from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import BusyError, NotFoundError, RbeeError, RefusedError, WorkerError
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.fitting.machine import Pool
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
@@ -119,6 +120,10 @@ class Supervisor:
             estimate_bytes=record.estimate,
             memory_bytes=ready.memory(pid) if pid else None,
         )
+
+    def promised(self) -> dict[Pool, int]:
+        """Bytes of each pool of memory that workers were promised, and that still look available."""
+        return self._starter.promised()
 
     # Starting
 

@@ -81,17 +81,17 @@ class TestStart:
     async def test_the_loading_one_promises_its_memory(
         self, fake: House, tiny_model: Path, monkeypatch, tmp_path
     ):
-        """Another start counts it as taken; once it is ready the system itself tells."""
+        """Another start counts it as taken; once it is ready the system tells of a part of it."""
         monkeypatch.setenv("FAKE_MODE", "slow")
         monkeypatch.setenv("FAKE_CONTROL", str(tmp_path / "go"))
         add_model(fake, tiny_model, "other")
         start = asyncio.create_task(fake.supervisor.start(MODEL))
         loading = await _until(fake.supervisor.list)
         starter = starting.Starter(fake.root, fake.models, fake.workers, fake.facts)
-        assert starter._promised("other") == loading[0].estimate_bytes > 0
+        assert starter.promised("other")["host"] == loading[0].estimate_bytes > 0
         (tmp_path / "go").touch()
         await start
-        assert starter._promised("other") == 0
+        assert starter.promised("other")["host"] < loading[0].estimate_bytes
 
 
 class TestRefusals:

@@ -1,0 +1,110 @@
+"""The fit of models here, at the Hub and in a file, on this machine or an imagined one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rbee_tui.engine import choices, gguf, hardware
+from rbee_tui.engine.choices import Choice, quantization_of
+from rbee_tui.engine.fitting.machine import Machine, Pool, imagine, machine_of
+from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
+from rbee_tui.engine.gguf import Header
+from rbee_tui.engine.paths import Root
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.catalog import ModelCatalog
+    from rbee_tui.engine.hub import Hub, Repository
+
+Promised = Callable[[], Mapping[Pool, int]]
+
+
+class Fitter:
+    """Answers what fits; every method blocks."""
+
+    def __init__(self, root: Root, hub: "Hub", models: "ModelCatalog", promised: Promised) -> None:
+        self._root = root
+        self._hub = hub
+        self._models = models
+        self._promised = promised
+        self._read: dict[tuple[str, str, str], Header] = {}
+
+    def machine(self, question: Question | None = None) -> Machine:
+        """This machine with what is promised to loading workers taken off, or the one that was described."""
+        reading = hardware.read(self._root.path)
+        asked = question or Question()
+        if asked.gpus or asked.ram is not None:
+            return imagine(reading, asked.gpus, asked.ram)
+        return machine_of(reading, self._promised())
+
+    def header(self, repository: "Repository", choice: Choice) -> Header:
+        """The header of a choice at the Hub, with the bytes of all its tensors; read once by this object."""
+        first = self._hub.complete(repository, choice.files[:1])[0]
+        key = (repository.id, repository.commit, first.path)
+        if key not in self._read:
+            from rbee_tui.engine.fitting import remote  # noqa: PLC0415 - files here need no wire
+
+            found = remote.read_remote(
+                self._hub.endpoint, repository.id, repository.commit, first, self._hub.token
+            )
+            whole = remote.whole(found, choice)
+            self._read[key] = msgspec.structs.replace(found, tensor_bytes=whole)
+        return self._read[key]
+
+    def of_repository(self, repo: str, file: str | None = None, question: Question | None = None) -> Matrix:
+        """The matrix of a repository's GGUF choices, or of the one that `file` names; reads one header."""
+        repository = self._hub.repository(repo)
+        found = [each for each in choices.group(repository.files) if each.format == "gguf"]
+        if file is not None:
+            found = [choices.pick(repository.id, repository.files, file)]
+        found = [each for each in found if each.format == "gguf"]
+        return self.of_choices(repository, found, question)
+
+    def of_choices(
+        self, repository: "Repository", found: list[Choice], question: Question | None = None
+    ) -> Matrix:
+        """The matrix of these choices of a repository; one header tells the shape of all."""
+        asked = question or Question()
+        if not found:
+            return matrix(repository.id, [], self.machine(asked), asked)
+        first = min(found, key=lambda each: each.size_bytes)
+        header = self.header(repository, first)
+        candidates = [
+            Candidate(
+                name=each.name,
+                file=each.file,
+                quantization=each.quantization,
+                size_bytes=each.size_bytes,
+                header=self._alike(header, first, each),
+            )
+            for each in found
+        ]
+        return matrix(repository.id, candidates, self.machine(asked), asked)
+
+    def of_model(self, model_id: str, question: Question | None = None) -> Matrix:
+        """The matrix of a model that is here; raises NotFoundError, RefusedError."""
+        entry = self._models.get(model_id)
+        return self.of_file(self._models.weights(entry), question, subject=entry.id)
+
+    def of_file(self, path: Path, question: Question | None = None, *, subject: str = "") -> Matrix:
+        """The matrix of a GGUF file, with its other shards."""
+        asked = question or Question()
+        header = gguf.read_whole(path)
+        candidate = Candidate(
+            name=path.name,
+            file=path.name,
+            quantization=header.quantization or quantization_of(path.name),
+            size_bytes=sum(each.stat().st_size for each in gguf.shards(path)),
+            header=header,
+        )
+        return matrix(subject or path.name, [candidate], self.machine(asked), asked)
+
+    @staticmethod
+    def _alike(header: Header, read_from: Choice, other: Choice) -> Header:
+        """The header as another choice of the repository would have it: only its weights differ."""
+        if other is read_from:
+            return header
+        return msgspec.structs.replace(
+            header, tensor_bytes=max(0, other.size_bytes - header.header_bytes), embedding_bytes=0
+        )

@@ -1,0 +1,55 @@
+"""Memory promised to workers that are loading, or that have it mapped: no two plans may count on the same."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rbee_tui.engine.fitting.machine import Pool
+from rbee_tui.engine.workers.record import Running, living
+
+_GPU_VARIANTS = frozenset({"cuda", "metal"})
+
+
+def pool_of(variant: str) -> Pool:
+    """The memory that workers of a variant take."""
+    return "gpu" if variant in _GPU_VARIANTS else "host"
+
+
+def promised(records: Iterable[Running], besides: str = "") -> dict[Pool, int]:
+    """Bytes of each pool that living workers were promised and the system still counts as available.
+
+    One that loads was promised all of it. A model's file is mapped, so that the system calls its pages
+    available while the worker runs: a ready one is still promised what its processes do not have of their own.
+    What a GPU holds is counted by its driver once the worker is ready. The model `besides` is left out.
+    """
+    sums: dict[Pool, int] = {"gpu": 0, "host": 0}
+    for record in records:
+        pool = pool_of(record.variant)
+        if record.model == besides or (pool == "gpu" and record.ready_at):
+            continue
+        found = living(record)
+        if found is not None:
+            sums[pool] += max(0, record.estimate - (_taken(found) if record.ready_at else 0))
+    return sums
+
+
+def _taken(record: Running) -> int:
+    """Bytes that a worker's processes have for themselves, which nothing counts as available any more."""
+    if record.who is None:
+        return 0
+    import psutil  # noqa: PLC0415 - only where another worker lives
+
+    try:
+        below = [each.pid for each in psutil.Process(record.who.pid).children(recursive=True)]
+    except psutil.Error:
+        return 0
+    return sum(_anonymous(pid) for pid in (record.who.pid, *below))
+
+
+def _anonymous(pid: int) -> int:
+    """Resident less shared pages, in bytes; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        return max(0, int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

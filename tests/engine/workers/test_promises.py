@@ -1,0 +1,90 @@
+"""Memory that workers were promised: two plans never spend the same gigabyte."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbee_tui.engine import hardware
+from rbee_tui.engine.errors import RefusedError
+from rbee_tui.engine.workers import promises, starting
+from rbee_tui.engine.workers.promises import promised
+from tests.engine.workers.support import MODEL, House, add_model, wait_for
+
+pytestmark = pytest.mark.anyio
+
+
+def make_room(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
+    """Let every reading tell that so much memory is available, as it is where a model's file is mapped."""
+    found = hardware.read()
+    memory = msgspec.structs.replace(found.memory, total=64 << 30, available=available)
+    monkeypatch.setattr(
+        starting.hardware, "read", lambda *_: msgspec.structs.replace(found, memory=memory, gpus=())
+    )
+
+
+async def start_both(house: House) -> list[object]:
+    """Start two models at the same moment, by two engines on one root."""
+    other = House(house.root)
+    return await asyncio.gather(
+        house.supervisor.start(MODEL, context=4096),
+        other.supervisor.start("other", context=4096),
+        return_exceptions=True,
+    )
+
+
+class TestTwoAtOnce:
+    """Two models, of which one fits at a time."""
+
+    @pytest.fixture
+    def tight(self, fake: House, tiny_model: Path, monkeypatch) -> House:
+        """Memory for one and a half."""
+        add_model(fake, tiny_model, "other")
+        needed = fake.supervisor.outlook(MODEL).needed_bytes
+        make_room(monkeypatch, needed * 3 // 2)
+        return fake
+
+    async def test_the_second_is_refused_with_figures(self, tight: House):
+        """What it needs, what is available, and what is promised."""
+        found = await start_both(tight)
+        (refused,) = [each for each in found if isinstance(each, Exception)]
+        assert isinstance(refused, RefusedError)
+        assert "promised to other workers" in str(refused)
+        assert len(tight.supervisor.list()) == 1
+
+    async def test_without_promises_both_start(self, tight: House, monkeypatch):
+        """The mutant that the test before catches."""
+        monkeypatch.setattr(promises, "promised", lambda *_: {"gpu": 0, "host": 0})
+        found = await start_both(tight)
+        assert not [each for each in found if isinstance(each, Exception)]
+
+
+class TestPools:
+    """Main memory, and that of GPUs."""
+
+    async def test_a_mapped_file_stays_promised(self, fake: House):
+        """The system calls its pages available; what the processes have for themselves is taken off."""
+        await fake.supervisor.start(MODEL)
+        (record,) = fake.records.all()
+        large = msgspec.structs.replace(record, estimate=4 << 30)
+        found = wait_for(lambda: promised([large]))
+        assert 3 << 30 < found["host"] < 4 << 30
+        assert found["gpu"] == 0
+        assert promised([large], besides=MODEL)["host"] == 0
+
+    async def test_a_gpu_is_promised_until_it_is_ready(self, fake: House):
+        """Then its driver tells."""
+        await fake.supervisor.start(MODEL)
+        (record,) = fake.records.all()
+        ready = msgspec.structs.replace(record, variant="cuda", estimate=4 << 30)
+        assert promised([ready]) == {"gpu": 0, "host": 0}
+        loading = msgspec.structs.replace(ready, ready_at=None)
+        assert promised([loading]) == {"gpu": 4 << 30, "host": 0}
+
+    async def test_a_dead_one_is_promised_nothing(self, fake: House):
+        """Whatever its record says."""
+        await fake.supervisor.start(MODEL)
+        (record,) = fake.records.all()
+        await fake.supervisor.stop(MODEL)
+        assert promised([record]) == {"gpu": 0, "host": 0}
