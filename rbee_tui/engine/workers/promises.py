@@ -19,7 +19,7 @@ def promised(records: Iterable[Running], besides: str = "") -> dict[Pool, int]:
     """Bytes of each pool that living workers were promised and the system still counts as available.
 
     One that loads was promised all of it. A model's file is mapped, so that the system calls its pages
-    available while the worker runs: a ready one is still promised what its processes do not have of their own.
+    available while the worker runs: a ready one is still promised what its processes have not of their own.
     What a GPU holds is counted by its driver once the worker is ready. The model `besides` is left out.
     """
     sums: dict[Pool, int] = {"gpu": 0, "host": 0}
