@@ -17,6 +17,7 @@ import msgspec
 
 from rbee_tui.engine.choices import quantization_of
 from rbee_tui.engine.errors import MetadataError
+from rbee_tui.engine.gguf_types import FILE_TYPES, TENSOR_TYPES
 from rbee_tui.engine.plain import as_list
 from rbee_tui.engine.text import clean
 
@@ -50,25 +51,8 @@ _U32, _U64 = _STRUCTS[4], _STRUCTS[10]
 _VERSIONS = (2, 3)
 _SWAPPED = tuple(int.from_bytes(version.to_bytes(4, "big"), "little") for version in (1, *_VERSIONS))
 
-FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
-    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
-    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
-    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
-    33: "Q4_0_4_4", 34: "Q4_0_4_8", 35: "Q4_0_8_8", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4",
-}  # fmt: skip
-"""`general.file_type`, which is llama.cpp's `llama_ftype`, as people write it."""
 _GUESSED = 1024
 """The bit that llama.cpp sets in a file type that it derived itself."""
-
-TENSOR_TYPES = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
-    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
-    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
-    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
-    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
-}  # fmt: skip
-"""Elements and bytes of a block of each `ggml_type`; a type that is not here is sized by its neighbour."""
 
 _UNUSUAL = (
     "attention.chunk_size",

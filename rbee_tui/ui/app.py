@@ -26,7 +26,7 @@ from rbee_tui.engine.text import clean
 from rbee_tui.ui import styles
 from rbee_tui.ui.bridge import Bridge
 from rbee_tui.ui.driver import Driver
-from rbee_tui.ui.flows import adding, finding, keeping, leaving, working
+from rbee_tui.ui.flows import adding, finding, fitting, keeping, leaving, working
 from rbee_tui.ui.gate import Gate
 from rbee_tui.ui.glyphs import ASCII, UNICODE
 from rbee_tui.ui.house import Activity, House
@@ -404,6 +404,7 @@ class RbeeApp(App[list[str]]):
         "install": lambda app, _: working.install(app),
         "logs": working.logs,
         "why": working.why,
+        "fit": fitting.model_matrix,
         "details": keeping.show_details,
         "verify": keeping.verify,
         "fetch": keeping.fetch_again,

@@ -299,6 +299,16 @@ ACTIONS = (
         23,
     ),
     Action(
+        "fit",
+        ("m",),
+        "m",
+        "Fit",
+        "what of this model fits where: each GPU and the CPU, by context",
+        "Models",
+        _is_whole,
+        24,
+    ),
+    Action(
         "filter", ("slash",), "/", "Filter", "show only lines with these words", "Everything", _always, 30
     ),
     Action(

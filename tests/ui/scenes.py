@@ -4,10 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+import msgspec
+
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
+from rbee_tui.engine.choices import group
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.fitting.machine import Machine
+from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
+from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Cpu, Disk, Gpu, Memory, Metal, Nvml, Reading
+from rbee_tui.engine.hub import Repository
 from rbee_tui.engine.jobs import FileProgress, JobProgress
 from rbee_tui.engine.variants import Verdict
 from rbee_tui.engine.workers.outlook import Outlook
@@ -374,3 +381,34 @@ def verdict(worker_id: str, variant: str, taken: bool, usable: bool, reason: str
     return Verdict(
         worker_id=worker_id, variant=variant, taken=taken, usable=usable, installed=usable, reason=reason
     )
+
+
+def fit(repository: Repository, machine: Machine) -> Matrix:
+    """The matrix of a repository's choices on a machine, for a model of 4B."""
+    header = Header(
+        architecture="qwen3",
+        name="4B",
+        quantization=None,
+        context_length=40960,
+        license=None,
+        chat_template=True,
+        n_layers=36,
+        n_embd=2560,
+        n_ff=9728,
+        n_head=32,
+        n_head_kv=8,
+        head_k=128,
+        head_v=128,
+        n_vocab=151936,
+    )
+    candidates = [
+        Candidate(
+            name=each.name,
+            file=each.file,
+            quantization=each.quantization,
+            size_bytes=each.size_bytes,
+            header=msgspec.structs.replace(header, tensor_bytes=each.size_bytes),
+        )
+        for each in group(repository.files)
+    ]
+    return matrix(repository.id, candidates, machine, Question())

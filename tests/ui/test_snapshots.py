@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rbee_tui.engine.choices import RemoteFile
+from rbee_tui.engine.choices import RemoteFile, group
 from rbee_tui.engine.errors import NetworkError, WorkerError
+from rbee_tui.engine.fitting.choice import fit_of_choice
+from rbee_tui.engine.fitting.machine import Device, Machine
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan
@@ -161,6 +163,12 @@ REPOSITORY = Repository(
     license="apache-2.0",
     files=[RemoteFile(path=path, size_bytes=int(size * 1e9), sha256=sha) for path, size, sha in FILES],
 )
+MACHINE = Machine(
+    devices=(
+        Device(name="GPU0", kind="gpu", total=6 << 30, room=4 << 30, rooms=(4 << 30,)),
+        Device(name="CPU", kind="cpu", total=24 << 30, room=13 << 30),
+    )
+)
 ENDPOINT = "https://huggingface.co"
 
 
@@ -190,15 +198,22 @@ class TestAddingAModel:
 
     async def test_the_files(self, album: Album) -> None:
         """Sizes and quantisations."""
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, REPOSITORY])
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE)])
         album.has("files-80x24", await drawn(app, SMALL, "a", "enter"))
+
+    async def test_the_matrix(self, album: Album) -> None:
+        """What fits where, for every choice of a repository, and the one to take."""
+        found = scenes.fit(REPOSITORY, MACHINE)
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), found])
+        album.has("fit-80x24", await drawn(app, SMALL, "a", "enter", "m"))
 
     @pytest.mark.parametrize("free", [80, 1], ids=["room", "no-room"])
     async def test_the_question(self, album: Album, free: int) -> None:
         """Size, place and free space before a byte is fetched."""
         place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
-        figures = (plan(), free * 10**9, 0, place)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, REPOSITORY, figures])
+        fit = fit_of_choice(group(REPOSITORY.files)[0], MACHINE)
+        figures = (plan(), free * 10**9, 0, place, fit)
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), figures])
         name = "question-80x24" if free > 1 else "question-no-room-80x24"
         album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
 

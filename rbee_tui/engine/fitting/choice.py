@@ -18,9 +18,9 @@ from rbee_tui.engine.text import memory
 
 CONTEXT = 8192
 """Tokens that a model is judged by, or fewer where it was trained for fewer; as a start takes it."""
-_UNREAD = 0.25
-"""Of its weights, the most that a model whose header was not read takes on top."""
-_UNREAD_LEAST = 512 << 20
+_UNREAD_SHARE = 0.2
+_UNREAD_LEAST = 1 << 30
+"""What a model whose header was not read is thought to take on top: so much, and that share of its weights."""
 
 Word = Literal["fits", "part", "no", "unknown"]
 
@@ -67,7 +67,7 @@ def fit_of_choice(choice: Choice, machine: Machine, header: Header | None = None
     for word in ("fits", "part"):
         for found in placings:
             if found.word == word:
-                return _told(found)
+                return _told(found, read=header is not None)
     return _refused(need, machine)
 
 
@@ -100,8 +100,9 @@ def _needed(weights: int, header: Header | None) -> Estimate:
     """The estimate with these weights, at the context that a start would take."""
     if header is not None:
         context = min(header.context_length or CONTEXT, CONTEXT)
-        return estimate(msgspec.structs.replace(header, tensor_bytes=weights), context)
-    on_top = max(_UNREAD_LEAST, int(weights * _UNREAD))
+        of_tensors = max(0, weights - header.header_bytes)
+        return estimate(msgspec.structs.replace(header, tensor_bytes=of_tensors), context)
+    on_top = _UNREAD_LEAST + int(weights * _UNREAD_SHARE)
     return Estimate(
         context=CONTEXT,
         weights=weights,
@@ -115,8 +116,8 @@ def _needed(weights: int, header: Header | None) -> Estimate:
     )
 
 
-def _told(found: Placing) -> ChoiceFit:
-    about = "up to " if found.estimate else ""
+def _told(found: Placing, *, read: bool) -> ChoiceFit:
+    about = "" if not found.estimate else "up to " if read else "about "
     whole = f"fits {found.device}: {about}{memory(found.needed)} of {memory(found.room)}"
     part = f"{found.layers} of {found.of_layers} layers on {found.device}, the rest on the CPU"
     return ChoiceFit(

@@ -1,22 +1,29 @@
 """The fit of models here, at the Hub and in a file, on this machine or an imagined one."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rbee_tui.engine import choices, gguf, hardware
-from rbee_tui.engine.choices import Choice, quantization_of
+from rbee_tui.engine.choices import Choice, RemoteFile, quantization_of
+from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.fitting.choice import ChoiceFit, fit_of_choice
 from rbee_tui.engine.fitting.machine import Machine, Pool, imagine, machine_of
 from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.transfer.source import Source
 
 if TYPE_CHECKING:
     from rbee_tui.engine.catalog import ModelCatalog
     from rbee_tui.engine.hub import Hub, Repository
+    from rbee_tui.engine.planning import Plan
 
+PLAN_SECONDS = 6.0
+"""How long a question before a download waits for a header."""
 Promised = Callable[[], Mapping[Pool, int]]
 
 
@@ -40,17 +47,48 @@ class Fitter:
 
     def header(self, repository: "Repository", choice: Choice) -> Header:
         """The header of a choice at the Hub, with the bytes of all its tensors; read once by this object."""
-        first = self._hub.complete(repository, choice.files[:1])[0]
-        key = (repository.id, repository.commit, first.path)
+        complete = self._hub.complete(repository, choice.files[:1])
+        choice = msgspec.structs.replace(choice, files=[*complete, *choice.files[1:]])
+        return self._header(repository.id, repository.commit, choice)
+
+    def _header(self, repo: str, commit: str, choice: Choice, seconds: float = 120.0) -> Header:
+        first = choice.files[0]
+        key = (repo, commit, first.path)
         if key not in self._read:
             from rbee_tui.engine.fitting import remote  # noqa: PLC0415 - files here need no wire
 
-            found = remote.read_remote(
-                self._hub.endpoint, repository.id, repository.commit, first, self._hub.token
+            source = Source(
+                self._hub.endpoint,
+                repo,
+                commit,
+                first.path,
+                first.size_bytes or 0,
+                first.sha256,
+                first.blob_id,
             )
-            whole = remote.whole(found, choice)
-            self._read[key] = msgspec.structs.replace(found, tensor_bytes=whole)
+            found = remote.read_remote(source, self._hub.token, seconds)
+            self._read[key] = msgspec.structs.replace(found, tensor_bytes=remote.whole(found, choice))
         return self._read[key]
+
+    def of_plan(self, plan: "Plan", seconds: float = PLAN_SECONDS) -> ChoiceFit:
+        """How a planned download fits this machine; from its size alone where no header comes in time."""
+        choice = Choice(
+            name=plan.model.name,
+            quantization=plan.model.quantization,
+            files=[
+                RemoteFile(path=f.path, size_bytes=f.size_bytes, sha256=f.sha256, blob_id=f.blob_id)
+                for f in plan.files
+                if plan.model.format != "gguf" or "mmproj" not in f.path.lower()
+            ],
+            format="gguf" if plan.model.format == "gguf" else "other",
+            file=plan.files[0].path,
+        )
+        header = None
+        if choice.format == "gguf":
+            # Whatever is wrong with the header, the download is asked about all the same.
+            with suppress(RbeeError):
+                header = self._header(plan.repo, plan.revision, choice, seconds)
+        return fit_of_choice(choice, self.machine(), header)
 
     def of_repository(self, repo: str, file: str | None = None, question: Question | None = None) -> Matrix:
         """The matrix of a repository's GGUF choices, or of the one that `file` names; reads one header."""

@@ -63,7 +63,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
     def best(self, row: Row) -> Placing | None:
         """A row's cell at the context that a start takes, on the best device that holds it."""
-        wanted = _default(self.contexts, self.trained)
+        wanted = rounded(_default(self.contexts, self.trained), self.parallel)
         cells = [cell for cell in row.cells if cell.context == wanted]
         for word in ("fits", "part"):
             found = next((cell for cell in cells if cell.word == word), None)
@@ -113,10 +113,16 @@ def usual(trained: int | None) -> tuple[int, ...]:
     return tuple(each for each in CONTEXTS if each <= most) or (most,)
 
 
+def rounded(context: int, parallel: int = 1) -> int:
+    """A context as the runtime rounds it for so many requests at once."""
+    whole = -(-context // _STEP) * _STEP
+    return -(-(whole // parallel) // _STEP) * _STEP * parallel
+
+
 def _default(contexts: Sequence[int], trained: int | None) -> int:
-    """The asked context that is nearest to what a start takes, rounded as the runtime rounds it."""
+    """The asked context that is nearest to what a start takes."""
     wanted = min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-    return -(-min(contexts, key=lambda each: abs(each - wanted)) // _STEP) * _STEP
+    return min(contexts, key=lambda each: abs(each - wanted))
 
 
 def _row(

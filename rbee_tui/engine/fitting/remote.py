@@ -1,8 +1,9 @@
 """A GGUF header read from the Hub by Range: a few requests for the file's beginning."""
 
+import time
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.choices import Choice, RemoteFile
+from rbee_tui.engine.choices import Choice
 from rbee_tui.engine.errors import NetworkError, RefusedError
 from rbee_tui.engine.gguf import Header, parse
 from rbee_tui.engine.transfer.attempt import Line
@@ -18,16 +19,19 @@ MOST = 12_000_000
 _PIECE = 4_000_000
 """Bytes of a request: with three of them all of `MOST` is there."""
 _TRIES = 2
+SECONDS = 120.0
+"""How long a header may take that somebody waits for."""
 
 
 class _Beginning:
     """The first bytes of a remote file, fetched as they are needed."""
 
-    def __init__(self, source: Source, token: str | None) -> None:
+    def __init__(self, source: Source, token: str | None, seconds: float) -> None:
         from rbee_tui.engine.transfer.wire import Wire  # noqa: PLC0415 - it loads its library
 
         self._source = source
-        self._wire = Wire(source, token, Limits())
+        self._until = time.monotonic() + seconds
+        self._wire = Wire(source, token, Limits(connect=min(10.0, seconds), stall=min(10.0, seconds)))
         self._line = Line()
         self._link = self._wire.link(self._line)
         self._data = bytearray()
@@ -77,16 +81,17 @@ class _Beginning:
                 raise Fault("network", "the connection broke off")
             left -= len(skipped)
         while len(self._data) < until:
+            if time.monotonic() > self._until:
+                raise NetworkError(f"the header of {self._source.label} does not come in time")
             piece = body.read(min(until - len(self._data), 1 << 20))
             if not piece:
                 raise Fault("network", "the connection broke off")
             self._data += piece
 
 
-def read_remote(endpoint: str, repo: str, revision: str, file: RemoteFile, token: str | None) -> Header:
+def read_remote(source: Source, token: str | None, seconds: float = SECONDS) -> Header:
     """The header of one remote file; raises what the Hub answers, MetadataError for what is no GGUF."""
-    source = Source(endpoint, repo, revision, file.path, file.size_bytes or 0, file.sha256, file.blob_id)
-    beginning = _Beginning(source, token)
+    beginning = _Beginning(source, token, seconds)
     try:
         return parse(beginning.read_at, source.size_bytes)
     finally:

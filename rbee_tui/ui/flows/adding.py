@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 from rbee_tui.engine.choices import Choice, group, pick
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean, size
+from rbee_tui.ui.flows import fitting
+from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.pick import Choice as Picked
-from rbee_tui.ui.screens.pick import PickScreen
+from rbee_tui.ui.screens.pick import PickScreen, Pressed
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import SearchScreen
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.fitting.choice import ChoiceFit
+    from rbee_tui.engine.fitting.machine import Machine
     from rbee_tui.engine.hub import Repository
     from rbee_tui.engine.planning import Plan
     from rbee_tui.ui.app import RbeeApp
@@ -22,6 +29,7 @@ _COLUMNS = (
     Column("SIZE", 9, right=True),
     Column("QUANT", 8),
     Column("FILES", 5, right=True),
+    Column("FIT", 13),
     Column("HERE", 4),
     Column("NAME", 20, weight=1),
 )
@@ -51,20 +59,39 @@ async def add(app: "RbeeApp") -> None:
 async def _from_repository(app: "RbeeApp", repo: str, file: str | None) -> bool:
     """Choose among a repository's models and download one; False to go back to the search."""
     app.narrate(f"asking for the files of {clean(repo)}", "busy")
-    repository = await app.bridge.ask(lambda engine: engine.hub.repository(repo))
+    repository, machine = await app.bridge.ask(
+        lambda engine: (engine.hub.repository(repo), engine.fitter.machine())
+    )
     if file is not None:
         choice = pick(repository.id, repository.files, file)
         return await fetch(app, repository.id, choice.file or file)
     choices = group(repository.files)
     while True:
-        picked = await app.push_screen_wait(_choices_screen(app, repository, choices))
+        picked = await app.push_screen_wait(_choices_screen(app, repository, choices, machine))
         if picked is None:
             return False
+        if isinstance(picked, Pressed):
+            await _explained(app, fitting.repository_matrix(app, repository, choices))
+            continue
         if await fetch(app, repository.id, picked.file):
             return True
 
 
-def _choices_screen(app: "RbeeApp", repository: "Repository", choices: list[Choice]) -> PickScreen:
+async def _explained(app: "RbeeApp", flow: "Coroutine[Any, Any, None]") -> None:
+    """Run a flow; an error of it is shown, and one is where one was."""
+    try:
+        await flow
+    except RbeeError as error:
+        await app.explain(error)
+
+
+def _choices_screen(
+    app: "RbeeApp", repository: "Repository", choices: list[Choice], machine: "Machine"
+) -> PickScreen:
+    from rbee_tui.engine.fitting.choice import recommend  # noqa: PLC0415 - the first picture does not wait
+
+    best = recommend(choices, machine)
+    taken = best.choice if best else None
     here = {file.sha256 for entry in app.house.models if entry.artifact for file in entry.artifact.files}
     said = [
         clean(repository.id),
@@ -74,20 +101,24 @@ def _choices_screen(app: "RbeeApp", repository: "Repository", choices: list[Choi
     return PickScreen(
         f"  {app.glyphs.dash}  ".join(said),
         _COLUMNS,
-        [_line(choice, here, app.glyphs.ok) for choice in choices],
+        [_line(choice, here, app.glyphs, machine, best=choice is taken) for choice in choices],
         app.glyphs,
         empty=[[("This repository has no files that could be downloaded.", "")]],
         about=2,
         enter="Download",
+        also={"m": "Fit"},
     )
 
 
-def _line(choice: Choice, here: set[str | None], mark: str) -> Picked:
+def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, machine: "Machine", *, best: bool) -> Picked:
+    from rbee_tui.engine.fitting.choice import fit_of_choice  # noqa: PLC0415 - as above
+
+    fit = fit_of_choice(choice, machine)
     mine = all(file.sha256 in here and file.sha256 for file in choice.files)
     unknown = any(file.size_bytes is None for file in choice.files)
     name = choice.file or f"the whole repository ({choice.format})"
     about = (
-        ""
+        f"{fit.text}, estimate from its size: m reads its header"
         if choice.format == "gguf"
         else "None of the workers here serves this format: it can be kept, not started."
     )
@@ -95,7 +126,8 @@ def _line(choice: Choice, here: set[str | None], mark: str) -> Picked:
         Cell("?" if unknown else size(choice.size_bytes)),
         Cell(choice.quantization or "", "accent"),
         Cell(str(len(choice.files))),
-        Cell(mark if mine else "", "ok"),
+        fitting.column(fit, glyphs, best=best),
+        Cell(glyphs.ok if mine else "", "ok"),
         Cell(clean(name)),
     )
     return Picked(name, cells, choice, about)
@@ -103,8 +135,8 @@ def _line(choice: Choice, here: set[str | None], mark: str) -> Picked:
 
 async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
     """Ask with size, place and free space, and download; False where that was declined."""
-    plan, free, promised, place = await app.bridge.ask(lambda engine: _plan(engine, repo, file))
-    if await app.question(_question(plan, free, promised, place)) is None:
+    plan, free, promised, place, fit = await app.bridge.ask(lambda engine: _plan(engine, repo, file))
+    if await app.question(_question(plan, free, promised, place, fit)) is None:
         return False
     job_id = await app.bridge.call(lambda engine: engine.provisioner.download_model(repo, file))
     job = await app.bridge.ask(lambda engine: engine.provisioner.get_progress(job_id))
@@ -118,14 +150,15 @@ async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
     return True
 
 
-def _plan(engine: "Engine", repo: str, file: str | None) -> "tuple[Plan, int, int, str]":
-    """What would come, the bytes that are free and promised there, and where it goes."""
+def _plan(engine: "Engine", repo: str, file: str | None) -> "tuple[Plan, int, int, str, ChoiceFit]":
+    """What would come, the bytes that are free and promised there, where it goes, and how it fits."""
     plan = engine.provisioner.plan(repo, file)
     free = shutil.disk_usage(engine.root.part_directory()).free
-    return plan, free, engine.provisioner.promised(), str(engine.models.directory(plan.model.id))
+    place = str(engine.models.directory(plan.model.id))
+    return plan, free, engine.provisioner.promised(), place, engine.fitter.of_plan(plan)
 
 
-def _question(plan: "Plan", free: int, promised: int, place: str) -> Question:
+def _question(plan: "Plan", free: int, promised: int, place: str, fit: "ChoiceFit") -> Question:
     count = len(plan.files)
     left = free - promised - plan.total
     lines = [
@@ -140,6 +173,7 @@ def _question(plan: "Plan", free: int, promised: int, place: str) -> Question:
             "",
         ),
         (f"left    {size(left)} then", "") if left >= 0 else (f"left    {size(-left)} too little", "wrong"),
+        fitting.line(fit),
     ]
     if plan.model.license:
         lines.insert(4, (f"terms   {clean(plan.model.license)}", ""))

@@ -1,10 +1,11 @@
 """Picking one of several things from a list, with words to narrow it where there are many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -25,6 +26,14 @@ class Choice:
     cells: tuple[Cell, ...]
     value: Any
     about: str = ""
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """A letter that was pressed instead of Enter, and the choice's value."""
+
+    key: str
+    value: Any
 
 
 class PickScreen(Sheet[Any]):
@@ -49,8 +58,12 @@ class PickScreen(Sheet[Any]):
         empty: Sequence[Drawn] = (),
         about: int = 0,
         enter: str = "Choose",
+        also: Mapping[str, str] | None = None,
     ) -> None:
-        """`search` is what a field says that narrows the list; `about` the rows for a choice's text."""
+        """`search` is what a field says that narrows the list; `about` the rows for a choice's text.
+
+        `also` are letters with a word each, for a list without a field: the result is then a `Pressed`.
+        """
         super().__init__(title)
         self.choices = list(choices)
         self._columns = columns
@@ -59,6 +72,7 @@ class PickScreen(Sheet[Any]):
         self._empty = empty
         self._about = about
         self._enter = enter
+        self._also = dict(also or {})
         self._figures = ""
 
     def body(self) -> Iterator[Widget]:
@@ -82,7 +96,7 @@ class PickScreen(Sheet[Any]):
 
     def opened(self) -> None:
         """Show all of them."""
-        self.offer((("Enter", self._enter), ("Up Down", "Move")))
+        self.offer((("Enter", self._enter), *self._also.items(), ("Up Down", "Move")))
         self.show(self.choices)
         (self.query_one("#words") if self._search is not None else self.pane).focus()
 
@@ -111,6 +125,13 @@ class PickScreen(Sheet[Any]):
         """Pick the line under the cursor."""
         del text
         self.pane.action_choose()
+
+    def on_key(self, event: Key) -> None:
+        """A letter that does something else with the line under the cursor."""
+        choice = self.pane.current
+        if event.key in self._also and choice is not None:
+            event.stop()
+            self.dismiss(Pressed(event.key, choice.value))
 
     def on_list_pane_moved(self, event: ListPane.Moved) -> None:
         """Say more of the line under the cursor."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rbee_tui.engine.gguf import TENSOR_TYPES
+from rbee_tui.engine.gguf_types import TENSOR_TYPES
 
 F32, F16, Q8_0, Q4_K = 0, 1, 8, 12
 _ALIGN = 32
