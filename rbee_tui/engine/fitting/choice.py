@@ -20,7 +20,7 @@ CONTEXT = 8192
 """Tokens that a model is judged by, or fewer where it was trained for fewer; as a start takes it."""
 _UNREAD_SHARE = 0.2
 _UNREAD_LEAST = 1 << 30
-"""What a model whose header was not read is thought to take on top: so much, and that share of its weights."""
+"""What a model is thought to take on top whose header was not read: so much, and that share of weights."""
 
 Word = Literal["fits", "part", "no", "unknown"]
 
