@@ -1,4 +1,4 @@
-"""A cursor over a GGUF header, a window at a time: it skips arrays, and hostile input ends in MetadataError."""
+"""A cursor over a GGUF header, a window at a time; it skips arrays. Hostile input ends in MetadataError."""
 
 import struct
 from collections.abc import Callable
