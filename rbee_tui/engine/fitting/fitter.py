@@ -11,6 +11,7 @@ from rbee_tui.engine import choices, gguf, hardware
 from rbee_tui.engine.choices import Choice, RemoteFile, quantization_of
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.fitting.choice import ChoiceFit, fit_of_choice
+from rbee_tui.engine.fitting.learned import Learned
 from rbee_tui.engine.fitting.machine import Machine, Pool, imagine, machine_of
 from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
 from rbee_tui.engine.gguf import Header
@@ -35,6 +36,7 @@ class Fitter:
         self._hub = hub
         self._models = models
         self._promised = promised
+        self._learned = Learned(root)
         self._read: dict[tuple[str, str, str], Header] = {}
 
     def machine(self, question: Question | None = None) -> Machine:
@@ -118,7 +120,7 @@ class Fitter:
             )
             for each in found
         ]
-        return matrix(repository.id, candidates, self.machine(asked), asked)
+        return self._matrix(repository.id, candidates, asked)
 
     def of_model(self, model_id: str, question: Question | None = None) -> Matrix:
         """The matrix of a model that is here; raises NotFoundError, RefusedError."""
@@ -136,7 +138,13 @@ class Fitter:
             size_bytes=sum(each.stat().st_size for each in gguf.shards(path)),
             header=header,
         )
-        return matrix(subject or path.name, [candidate], self.machine(asked), asked)
+        return self._matrix(subject or path.name, [candidate], asked)
+
+    def _matrix(self, subject: str, candidates: list[Candidate], asked: Question) -> Matrix:
+        """The matrix, with what was learnt on this machine; an imagined one is taken by its figures alone."""
+        machine = self.machine(asked)
+        learnt = 0 if machine.imagined else self._learned.correction(candidates[0].header.architecture)
+        return matrix(subject, candidates, machine, asked, learnt)
 
     @staticmethod
     def _alike(header: Header, read_from: Choice, other: Choice) -> Header:

@@ -79,16 +79,25 @@ def room(reading: Reading, variant: str, promised: int) -> int:
     return max(0, free - promised)
 
 
-def choose_context(name: str, header: Header, wanted: int | None, free: int, promised: int = 0) -> Estimate:
+def choose_context(
+    name: str,
+    header: Header,
+    wanted: int | None,
+    free: int,
+    *,
+    promised: int = 0,
+    correction: int = 0,
+) -> Estimate:
     """The estimate for the context to start with: as asked, else what fits up to 8,192 tokens.
 
+    `correction` is what workers of the architecture took beyond their estimates; `promised` is for the words.
     Raises RefusedError with figures where it does not fit. Where an estimate does not cover the architecture
     it lies between two bounds, and only the lower one refuses.
     """
     trained = header.context_length or DEFAULT_CONTEXT
     most = wanted or min(trained, DEFAULT_CONTEXT)
     least = most if wanted else min(most, LEAST_CONTEXT)
-    need = estimate(header, least, parallel=PARALLEL)
+    need = estimate(header, least, parallel=PARALLEL).plus(correction)
     if (need.total if need.covered else need.low) > free:
         beside = f" beside {memory(promised)} promised to other workers" if promised else ""
         takes = memory(need.total) if need.covered else f"at least {memory(need.low)}"
@@ -97,5 +106,5 @@ def choose_context(name: str, header: Header, wanted: int | None, free: int, pro
             f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available{beside}",
             hint="stop another worker, give a smaller --context, or take a smaller quantisation",
         )
-    fitting = largest_context(header, free, most, least=least)
-    return estimate(header, fitting or least, parallel=PARALLEL)
+    fitting = largest_context(header, free - correction, most, least=least)
+    return estimate(header, fitting or least, parallel=PARALLEL).plus(correction)

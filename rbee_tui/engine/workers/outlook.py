@@ -45,10 +45,12 @@ def look(
     installed: Sequence[Entry[Worker]],
     offered: Sequence[Offer],
     room: Callable[[str], int],
+    correction: int = 0,
 ) -> Outlook:
     """The outlook for a model: an installed worker goes before an offer, as a start would take it.
 
-    `room` gives the bytes that a model may take on a variant.
+    `room` gives the bytes that a model may take on a variant, `correction` what such models took beyond
+    their estimates here.
     """
     needed = estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total
     every = choose(reading, [*installed, *offered], needed_bytes=needed)
@@ -72,7 +74,7 @@ def look(
     free = room(taken.variant)
     refusal, hint, context = "", "", 0
     try:
-        need = choose_context(model_id, header, None, free)
+        need = choose_context(model_id, header, None, free, correction=correction)
         context, needed = need.context, need.total
     except RefusedError as error:
         refusal, hint = str(error), error.hint

@@ -69,6 +69,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     estimate: int
     """Bytes of memory that it was expected to take."""
+    correction: int = 0
+    """Of them, what earlier workers of its architecture took beyond their estimates."""
+    architecture: str = ""
     log: str
     log_from: int = 0
     """Where this start begins in the log, in bytes."""

@@ -15,6 +15,7 @@ from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.durable import Lock, storage
 from rbee_tui.engine.errors import BusyError, RefusedError, WorkerError
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.fitting.learned import Learned
 from rbee_tui.engine.fitting.machine import Pool
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
@@ -43,6 +44,7 @@ class Starter:
         self._workers = workers
         self._facts = facts
         self._records = Records(root)
+        self.learned = Learned(root)
         self._children: set[int] = set()
 
     def reap(self) -> None:
@@ -74,7 +76,10 @@ class Starter:
             with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
                 promised = self.promised(besides=model_id)[pool_of(worker.worker_type)]
                 free = room(reading, worker.worker_type, promised)
-                need = choose_context(model_id, header, context, free, promised)
+                correction = self.learned.correction(header.architecture)
+                need = choose_context(
+                    model_id, header, context, free, promised=promised, correction=correction
+                )
                 record = Running(
                     model=model_id,
                     worker=worker.id,
@@ -90,6 +95,8 @@ class Starter:
                     reason=choice.reason,
                     devices=tuple(worker.devices),
                     estimate=need.total,
+                    correction=correction,
+                    architecture=header.architecture or "",
                     log=str(self._records.log_path(model_id)),
                     log_from=begin_log(self._records.log_path(model_id)),
                     started_at=now(),
@@ -120,6 +127,7 @@ class Starter:
             installed,
             offers.still_open(installed),
             lambda variant: room(reading, variant, promised[pool_of(variant)]),
+            self.learned.correction(header.architecture),
         )
 
     def _spawn(self, record: Running, words: list[str]) -> Running:

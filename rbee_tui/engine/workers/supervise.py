@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from rbee_tui.engine.text import clean, now
 from rbee_tui.engine.workers import ending, prompting, ready
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST
+from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.prompting import Chunk
 from rbee_tui.engine.workers.record import Records, Running, RunningWorker, is_ours, living
 from rbee_tui.engine.workers.starting import Starter
@@ -190,9 +192,21 @@ class Supervisor:
         record = msgspec.structs.replace(record, ready_at=now())
         if self._write_wanted(record):
             self._records.keep_port(record.model, record.port)
+            self._learn(record)
             text = f"{record.worker} is ready on {clean(record.model)}"
             self._facts.tell("worker.ready", record.model, text, port=record.port)
         return record
+
+    def _learn(self, record: Running) -> None:
+        """Compare what it takes with what it was expected to take; a GPU's memory is not told by process."""
+        if pool_of(record.variant) != "host" or record.who is None:
+            return
+        measured = ready.memory(record.who.pid)
+        if measured:
+            predicted = record.estimate - record.correction
+            # A lesson less is no reason for a start to fail.
+            with suppress(RbeeError):
+                self._starter.learned.note(record.architecture, predicted, measured)
 
     def _write_wanted(self, record: Running) -> bool:
         """Write a record, unless it was stopped meanwhile; whether it was written."""

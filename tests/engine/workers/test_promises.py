@@ -8,6 +8,7 @@ import pytest
 
 from rbee_tui.engine import hardware
 from rbee_tui.engine.errors import RefusedError
+from rbee_tui.engine.fitting.learned import Learned, correction
 from rbee_tui.engine.workers import promises, starting
 from rbee_tui.engine.workers.promises import promised
 from tests.engine.workers.support import MODEL, House, add_model, wait_for
@@ -88,3 +89,17 @@ class TestPools:
         (record,) = fake.records.all()
         await fake.supervisor.stop(MODEL)
         assert promised([record]) == {"gpu": 0, "host": 0}
+
+
+class TestLearning:
+    """A worker that is ready teaches what its kind takes."""
+
+    async def test_the_next_start_knows(self, fake: House):
+        """Its estimate has the difference on top, and is compared without it."""
+        first = await fake.supervisor.start(MODEL)
+        (pair,) = Learned(fake.root).pairs("llama")
+        assert pair.predicted == first.estimate_bytes
+        await fake.supervisor.stop(MODEL)
+        second = await fake.supervisor.start(MODEL)
+        assert second.estimate_bytes == first.estimate_bytes + correction([pair])
+        assert Learned(fake.root).pairs("llama")[1].predicted == first.estimate_bytes
