@@ -101,7 +101,9 @@ def _masks(header: Header, load: Load) -> int:
 
 def _widest(header: Header) -> int:
     """Numbers for each token: five times the width, and what attention or feed-forward holds beside it."""
-    queries = 2 * header.n_head * header.head_k
+    keys = header.n_head_kv * header.head_k
+    # Keys and values that are no wider than the model lie where something else has been.
+    queries = 2 * header.n_head * header.head_k + (2 * keys if keys > header.n_embd else 0)
     base = (6 if header.architecture in _AT_ONCE else 5) * header.n_embd
     if not header.n_expert:
         return base + max(queries, 3 * header.n_ff)

@@ -30,6 +30,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     head: int = 0
     """Dimensions of a head; 0: the width over the heads."""
     vocab: int = 4096
+    merges: int = 0
+    """Merges of the tokenizer."""
     trained: int = 131072
     window: int = 0
     experts: int = 0
@@ -89,18 +91,19 @@ def _value(found: Any) -> bytes:
 
 
 @cache
-def _words(count: int) -> tuple[bytes, ...]:
+def _words(count: int, merges: int) -> tuple[bytes, ...]:
     """The three keys of a vocabulary."""
     letters = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     tokens = [chr(byte if byte in letters else next(others)) for byte in range(256)]
     tokens += [f"w{number}" for number in range(count - 256)]
     words = b"".join(_string(token) for token in tokens)
+    pairs = b"".join(_string(f"w{number} w{number + 1}") for number in range(merges))
     kinds = struct.pack(f"<{count}i", *[1] * count)
     return (
         _string("tokenizer.ggml.tokens") + struct.pack("<IIQ", _ARRAY, _STRING, count) + words,
         _string("tokenizer.ggml.token_type") + struct.pack("<IIQ", _ARRAY, _I32, count) + kinds,
-        _string("tokenizer.ggml.merges") + struct.pack("<IIQ", _ARRAY, _STRING, 0),
+        _string("tokenizer.ggml.merges") + struct.pack("<IIQ", _ARRAY, _STRING, merges) + pairs,
     )
 
 
@@ -139,7 +142,9 @@ def _keys(shape: Shape) -> list[bytes]:
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.eos_token_id": 1,
     }
-    return [_string(key) + _value(value) for key, value in named.items()] + list(_words(shape.vocab))
+    return [_string(key) + _value(value) for key, value in named.items()] + list(
+        _words(shape.vocab, shape.merges)
+    )
 
 
 def _tensors(shape: Shape) -> Iterator[Tensor]:
