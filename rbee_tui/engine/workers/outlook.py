@@ -31,6 +31,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     """What the model takes at that context: weights, cache, compute and output."""
     free_bytes: int
     """What it may take on that variant."""
+    promised_bytes: int = 0
+    """What was taken off that for workers that were promised it."""
     refusal: str = ""
     """Why the start would be refused, with figures; empty when it would not."""
     hint: str = ""

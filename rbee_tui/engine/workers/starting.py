@@ -120,7 +120,7 @@ class Starter:
         self._register_own(None)
         reading, promised = hardware.read(self._root.path), self.promised(besides=model_id)
         installed = self._workers.list()
-        return outlook.look(
+        found = outlook.look(
             model_id,
             header,
             reading,
@@ -129,6 +129,8 @@ class Starter:
             lambda variant: room(reading, variant, promised[pool_of(variant)]),
             self.learned.correction(header.architecture),
         )
+        taken = promised[pool_of(found.variant)] if found.variant else 0
+        return msgspec.structs.replace(found, promised_bytes=taken)
 
     def _spawn(self, record: Running, words: list[str]) -> Running:
         """Start the keeper in a session of its own, with the runtime below it."""

@@ -23,6 +23,8 @@ _GIB = 1 << 30
 _FIXED = 36
 """Cells of a row that hold no context: mark, quantisation, size, the largest context, the frame."""
 _CELL = 15
+_SMALL = 0.095
+"""GiB; less is shown with two digits."""
 _MEANING = (
     "GiB needed, and +left or -missing; of a part the layers on the GPU, the rest are on the CPU. "
     "MOST: tokens of context that fit."
@@ -106,7 +108,8 @@ def _cell(cell: "Placing", glyphs: Glyphs) -> str:
     if cell.word == "part":
         return f"{glyphs.busy} part {cell.layers}/{cell.of_layers}"
     mark = glyphs.ok if cell.word == "fits" else glyphs.wrong
-    return f"{mark} {about}{cell.needed / _GIB:.1f} {cell.left / _GIB:+.1f}"
+    needed = cell.needed / _GIB
+    return f"{mark} {about}{needed:.{1 if needed >= _SMALL else 2}f} {cell.left / _GIB:+.1f}"
 
 
 def tokens(count: int | None) -> str:

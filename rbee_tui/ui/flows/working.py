@@ -154,6 +154,10 @@ def _start_question(outlook: "Outlook") -> Question:
         (f"context  {outlook.context:,} tokens", ""),
         (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
     ]
+    if outlook.promised_bytes:
+        lines.append(
+            (f"         {memory(outlook.promised_bytes)} more are promised to other workers", "quiet")
+        )
     if not outlook.installed:
         lines += [("", ""), ("It is not installed yet: that comes first, from the package index.", "busy")]
     word = "Start" if outlook.installed else "Install and start"

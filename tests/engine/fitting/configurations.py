@@ -134,7 +134,9 @@ def chance(seed: int) -> Configuration:
     shape = base.shape
     changed = {
         "layers": dice.choice((6, 12, 18)),
-        "weight": dice.choice((F16, Q8_0)) if shape.embd % 256 else dice.choice((F16, Q8_0, Q4_K)),
+        "weight": dice.choice((F16, Q8_0))
+        if shape.embd % 256 or shape.ff_expert % 256
+        else dice.choice((F16, Q8_0, Q4_K)),
         "vocab": dice.choice((32000, 128256)),
         "window": dice.choice((512, 1024, 2048)) if shape.window else 0,
     }

@@ -54,6 +54,15 @@ class TestTwoAtOnce:
         assert "promised to other workers" in str(refused)
         assert len(tight.supervisor.list()) == 1
 
+    async def test_it_is_told_before_a_start(self, tight: House):
+        """What is promised to the one that runs is in the outlook of the other."""
+        assert tight.supervisor.outlook("other").promised_bytes == 0
+        await tight.supervisor.start(MODEL, context=4096)
+        (record,) = tight.records.all()
+        tight.records.write(msgspec.structs.replace(record, ready_at=None))
+        assert tight.supervisor.promised()["host"] == record.estimate
+        assert tight.supervisor.outlook("other").promised_bytes == record.estimate
+
     async def test_without_promises_both_start(self, tight: House, monkeypatch):
         """The mutant that the test before catches."""
         monkeypatch.setattr(promises, "promised", lambda *_: {"gpu": 0, "host": 0})
