@@ -61,7 +61,7 @@ class TestMatrix:
             await here.sees("Add a model from", "rbee-demo/recital-gguf")
             await here.press("enter")
             await here.sees("CPU best")
-            hub.fault = lambda seen: Fault(status=503) if seen.range else None
+            hub.fault = lambda seen: Fault(status=503) if seen.path.endswith("f16.gguf") else None
             await here.press("m")
             await here.sees("That did not work", "503")
             await here.press("escape")
