@@ -112,6 +112,7 @@ def _show(found: "Matrix") -> None:
         output.result(f"{device.name}: {_room(device)}")
         _table(found, device)
     output.result("")
+    output.result("GiB needed and left, by tokens of context; of a part the layers on the GPU")
     output.result(_recommended(found))
 
 

@@ -53,6 +53,7 @@ _WANTED = {
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
+    "attention.key_length_mla",
     "attention.kv_lora_rank",
     "attention.sliding_window",
     "attention.sliding_window_pattern",
@@ -120,6 +121,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     ssm_inner: int = 0
     kv_lora_rank: int = 0
     """Width of the latent that stands for keys and values (MLA)."""
+    latent_only: bool = False
+    """Whether that latent is all that is kept; older files spread it over every head."""
     state_floats: int = 0
     """Floats of recurrent state (SSM, RWKV), for each layer and sequence."""
     unusual: bool = False
@@ -309,6 +312,7 @@ def _header(values: dict[str, Any]) -> Header:
         window_layers=tuple(bool(each) for each in as_list(pattern)),
         ssm_inner=number("ssm.inner_size"),
         kv_lora_rank=number("attention.kv_lora_rank"),
+        latent_only=number("attention.key_length_mla") > 0,
         state_floats=_state_floats(number),
         unusual=any(number(name) for name in _UNUSUAL)
         or values.get(f"{architecture}.attention.causal") is False,

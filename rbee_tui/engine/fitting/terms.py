@@ -131,7 +131,8 @@ def kv_bounds(header: Header, load: Load) -> tuple[int, int]:
         # Kept as the latent alone, or spread over every head, by the file's age.
         spread = header.n_layers * header.n_head * (max(header.head_k, header.n_rot) + header.head_v)
         low = min(low, _cached(load, load.cells, header.n_layers * header.kv_lora_rank))
-        high = max(high, _cached(load, load.cells, max(latent, spread)))
+        high = _cached(load, load.cells, latent if header.latent_only else max(latent, spread))
+        high = high if header.latent_only else max(high, whole)
     if header.state_floats or header.unusual:
         low = 0
     # A recurrent state may be in some layers only, and its shape is told in many ways.

@@ -1,7 +1,7 @@
 """Memory promised to workers that are loading, or that have it mapped: no two plans may count on the same."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rbee_tui.engine.fitting.machine import Pool
@@ -15,12 +15,15 @@ def pool_of(variant: str) -> Pool:
     return "gpu" if variant in _GPU_VARIANTS else "host"
 
 
-def promised(records: Iterable[Running], besides: str = "") -> dict[Pool, int]:
+def promised(
+    records: Iterable[Running], besides: str = "", is_starting: Callable[[str], bool] = lambda _: False
+) -> dict[Pool, int]:
     """Bytes of each pool that living workers were promised and the system still counts as available.
 
     One that loads was promised all of it. A model's file is mapped, so that the system calls its pages
     available while the worker runs: a ready one is still promised what its processes have not of their own.
     What a GPU holds is counted by its driver once the worker is ready. The model `besides` is left out.
+    Between the decision and its process a record alone is there: `is_starting` tells whether somebody is at it.
     """
     sums: dict[Pool, int] = {"gpu": 0, "host": 0}
     for record in records:
@@ -30,6 +33,8 @@ def promised(records: Iterable[Running], besides: str = "") -> dict[Pool, int]:
         found = living(record)
         if found is not None:
             sums[pool] += max(0, record.estimate - (_taken(found) if record.ready_at else 0))
+        elif record.who is None and is_starting(record.model):
+            sums[pool] += record.estimate
     return sums
 
 

@@ -183,7 +183,15 @@ class Starter:
 
     def promised(self, besides: str = "") -> dict[Pool, int]:
         """Bytes of each pool that other models' workers were promised, and that still look available."""
-        return promises.promised(self._records.all(), besides)
+        return promises.promised(self._records.all(), besides, self._is_starting)
+
+    def _is_starting(self, model_id: str) -> bool:
+        """Whether somebody holds the lock under which a worker is started on this model."""
+        lock = self._records.start_lock(model_id)
+        if not lock.try_acquire():
+            return True
+        lock.release()
+        return False
 
     def _port(self, model_id: str, wanted: int | None) -> int:
         """The model's port: as asked, else the one it had, else 0 for a free one; raises BusyError."""

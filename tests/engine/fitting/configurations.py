@@ -28,7 +28,7 @@ _EIGHT = {
     "vocab": 128256,
     "weight": Q4_K,
 }
-_GEMMA = {"embd": 2560, "ff": 10240, "heads": 8, "kv_heads": 4, "head": 256, "vocab": 262144, "tied": True}
+_GEMMA = {"embd": 2560, "ff": 10240, "heads": 8, "kv_heads": 4, "head": 256, "vocab": 65536, "tied": True}
 _OSS = {
     "arch": "gpt-oss",
     "embd": 2880,

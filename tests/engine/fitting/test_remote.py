@@ -16,7 +16,7 @@ from rbee_tui.engine.paths import Root
 from tests.engine.fitting.synthetic import Q8_0, Shape, write
 
 REPO = "owner/model-gguf"
-SHAPE = {"embd": 64, "ff": 256, "heads": 4, "kv_heads": 2, "layers": 2, "vocab": 128256}
+SHAPE = {"embd": 128, "ff": 256, "heads": 4, "kv_heads": 2, "layers": 2, "vocab": 128256}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,13 @@ class TestReading:
             each for each in hub.requests if each.method == "GET" and "m-Q8_0" in each.path and each.range
         ]
         assert len(asked) <= 2 * 3
+
+    def test_who_reads_on_is_caught(self, fitter: Fitter, hub: DemoHub, monkeypatch):
+        """The mutant that the count at the server catches: one request for all there is."""
+        monkeypatch.setattr(remote, "_PIECE", 1 << 30)
+        monkeypatch.setattr(remote, "MOST", 1 << 30)
+        fitter.of_repository(REPO)
+        assert hub.bytes_sent(f"{REPO}/m-Q8_0.gguf") > 12_000_000
 
     def test_a_second_question_reads_nothing(self, fitter: Fitter, hub: DemoHub):
         """The header is known."""

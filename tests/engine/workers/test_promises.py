@@ -65,7 +65,7 @@ class TestTwoAtOnce:
 
     async def test_without_promises_both_start(self, tight: House, monkeypatch):
         """The mutant that the test before catches."""
-        monkeypatch.setattr(promises, "promised", lambda *_: {"gpu": 0, "host": 0})
+        monkeypatch.setattr(promises, "promised", lambda *_, **__: {"gpu": 0, "host": 0})
         found = await start_both(tight)
         assert not [each for each in found if isinstance(each, Exception)]
 
@@ -91,6 +91,16 @@ class TestPools:
         assert promised([ready]) == {"gpu": 0, "host": 0}
         loading = msgspec.structs.replace(ready, ready_at=None)
         assert promised([loading]) == {"gpu": 4 << 30, "host": 0}
+
+    async def test_one_whose_process_is_not_there_yet(self, fake: House):
+        """Its starter holds the lock; a record that was left behind by a dead one promises nothing."""
+        await fake.supervisor.start(MODEL)
+        (record,) = fake.records.all()
+        await fake.supervisor.stop(MODEL)
+        fake.records.write(msgspec.structs.replace(record, who=None, ready_at=None))
+        assert fake.supervisor.promised()["host"] == 0
+        with fake.records.start_lock(MODEL).acquire():
+            assert fake.supervisor.promised()["host"] == record.estimate
 
     async def test_a_dead_one_is_promised_nothing(self, fake: House):
         """Whatever its record says."""
