@@ -23,6 +23,7 @@ from rbee_tui.engine.text import clean
 
 MAX_KEYS = 4096
 MAX_TENSORS = 65_536
+MAX_LAYERS = 8192
 _MAX_KEY = 65_535
 _MAX_DIMENSIONS = 8
 _MAX_ELEMENTS = 1 << 62
@@ -281,6 +282,10 @@ def _header(values: dict[str, Any]) -> Header:
     def number(name: str) -> int:
         return max(0, _whole(values, f"{architecture}.{name}"))
 
+    if number("block_count") > MAX_LAYERS:
+        raise MetadataError(
+            f"the GGUF header announces {number('block_count')} layers, more than any model has"
+        )
     heads = number("attention.head_count")
     width = number("embedding_length") // heads if heads else 0
     words = values.get("tokenizer.ggml.tokens")

@@ -23,7 +23,7 @@ def promised(
     One that loads was promised all of it. A model's file is mapped, so that the system calls its pages
     available while the worker runs: a ready one is still promised what its processes have not of their own.
     What a GPU holds is counted by its driver once the worker is ready. The model `besides` is left out.
-    Between the decision and its process a record alone is there: `is_starting` tells whether somebody is at it.
+    Between the decision and its process a record alone is there: `is_starting` tells whether a start is on.
     """
     sums: dict[Pool, int] = {"gpu": 0, "host": 0}
     for record in records:

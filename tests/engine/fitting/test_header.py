@@ -70,6 +70,12 @@ class TestHostile:
             found = estimate(header, 4096)
             assert 0 <= found.low <= found.total
 
+    def test_as_many_layers_as_a_number_holds(self, tmp_path: Path):
+        """Are refused before anybody counts them one by one."""
+        path = write(tmp_path / "deep.gguf", Shape(extra={"block_count": 4_000_000_000}))
+        with pytest.raises(MetadataError, match="4000000000 layers"):
+            gguf.read(path)
+
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
     def test_cut_short(self, small: bytes, share: float):
         """Is said, wherever it ends."""
