@@ -50,7 +50,8 @@ class TestMatrix:
             await here.press("m")
             await here.sees("Fit of rbee-demo/recital-gguf", "it fits on CPU")
             await here.press("escape")
-            await here.sees("CPU best")
+            await here.sees("CPU best", "fits CPU: 16")
+            assert not here.row("estimate")
             await here.press("enter")
             await here.sees("fit     fits CPU: ", "at 4,096 tokens")
 

@@ -204,7 +204,7 @@ class TestAddingAModel:
     async def test_the_matrix(self, album: Album) -> None:
         """What fits where, for every choice of a repository, and the one to take."""
         found = scenes.fit(REPOSITORY, MACHINE)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), found])
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), (found, None)])
         album.has("fit-80x24", await drawn(app, SMALL, "a", "enter", "m"))
 
     @pytest.mark.parametrize("free", [80, 1], ids=["room", "no-room"])

@@ -39,6 +39,8 @@ class ChoiceFit(msgspec.Struct, frozen=True, kw_only=True):
     """What it may take there."""
     estimate: bool
     """Whether `needed` is an upper bound, and no figure to rely on."""
+    read: bool = False
+    """Whether a header was read; else its size alone tells."""
     text: str
     """For a person, in one line: `fits GPU0: 5.6 GiB of 22.9 GiB`."""
 
@@ -68,7 +70,7 @@ def fit_of_choice(choice: Choice, machine: Machine, header: Header | None = None
         for found in placings:
             if found.word == word:
                 return _told(found, read=header is not None)
-    return _refused(need, machine)
+    return msgspec.structs.replace(_refused(need, machine), read=header is not None)
 
 
 def recommend(
@@ -127,6 +129,7 @@ def _told(found: Placing, *, read: bool) -> ChoiceFit:
         needed=found.needed,
         room=found.room,
         estimate=found.estimate,
+        read=read,
         text=whole if found.word == "fits" else part,
     )
 

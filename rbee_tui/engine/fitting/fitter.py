@@ -53,6 +53,11 @@ class Fitter:
         choice = msgspec.structs.replace(choice, files=[*complete, *choice.files[1:]])
         return self._header(repository.id, repository.commit, choice)
 
+    def known(self, repository: "Repository") -> Header | None:
+        """A header of this repository that was read already; its weights are those of one choice."""
+        at = (repository.id, repository.commit)
+        return next((each for key, each in self._read.items() if key[:2] == at), None)
+
     def _header(self, repo: str, commit: str, choice: Choice, seconds: float = 120.0) -> Header:
         first = choice.files[0]
         key = (repo, commit, first.path)

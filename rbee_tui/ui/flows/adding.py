@@ -15,12 +15,10 @@ from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import SearchScreen
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.fitting.choice import ChoiceFit
     from rbee_tui.engine.fitting.machine import Machine
+    from rbee_tui.engine.gguf import Header
     from rbee_tui.engine.hub import Repository
     from rbee_tui.engine.planning import Plan
     from rbee_tui.ui.app import RbeeApp
@@ -66,31 +64,34 @@ async def _from_repository(app: "RbeeApp", repo: str, file: str | None) -> bool:
         choice = pick(repository.id, repository.files, file)
         return await fetch(app, repository.id, choice.file or file)
     choices = group(repository.files)
+    header: Header | None = None
     while True:
-        picked = await app.push_screen_wait(_choices_screen(app, repository, choices, machine))
+        picked = await app.push_screen_wait(_choices_screen(app, repository, choices, machine, header))
         if picked is None:
             return False
         if isinstance(picked, Pressed):
-            await _explained(app, fitting.repository_matrix(app, repository, choices))
+            try:
+                header = await fitting.repository_matrix(app, repository, choices)
+            except RbeeError as error:
+                await app.explain(error)
             continue
         if await fetch(app, repository.id, picked.file):
             return True
 
 
-async def _explained(app: "RbeeApp", flow: "Coroutine[Any, Any, None]") -> None:
-    """Run a flow; an error of it is shown, and one is where one was."""
-    try:
-        await flow
-    except RbeeError as error:
-        await app.explain(error)
-
-
 def _choices_screen(
-    app: "RbeeApp", repository: "Repository", choices: list[Choice], machine: "Machine"
+    app: "RbeeApp",
+    repository: "Repository",
+    choices: list[Choice],
+    machine: "Machine",
+    header: "Header | None",
 ) -> PickScreen:
-    from rbee_tui.engine.fitting.choice import recommend  # noqa: PLC0415 - the first picture does not wait
+    from rbee_tui.engine.fitting.choice import (  # noqa: PLC0415 - the first picture does not wait
+        fit_of_choice,
+        recommend,
+    )
 
-    best = recommend(choices, machine)
+    best = recommend(choices, machine, header)
     taken = best.choice if best else None
     here = {file.sha256 for entry in app.house.models if entry.artifact for file in entry.artifact.files}
     said = [
@@ -101,7 +102,10 @@ def _choices_screen(
     return PickScreen(
         f"  {app.glyphs.dash}  ".join(said),
         _COLUMNS,
-        [_line(choice, here, app.glyphs, machine, best=choice is taken) for choice in choices],
+        [
+            _line(choice, here, app.glyphs, fit_of_choice(choice, machine, header), best=choice is taken)
+            for choice in choices
+        ],
         app.glyphs,
         empty=[[("This repository has no files that could be downloaded.", "")]],
         about=2,
@@ -110,15 +114,12 @@ def _choices_screen(
     )
 
 
-def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, machine: "Machine", *, best: bool) -> Picked:
-    from rbee_tui.engine.fitting.choice import fit_of_choice  # noqa: PLC0415 - as above
-
-    fit = fit_of_choice(choice, machine)
+def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, fit: "ChoiceFit", *, best: bool) -> Picked:
     mine = all(file.sha256 in here and file.sha256 for file in choice.files)
     unknown = any(file.size_bytes is None for file in choice.files)
     name = choice.file or f"the whole repository ({choice.format})"
     about = (
-        f"{fit.text}, estimate from its size: m reads its header"
+        f"{fit.text}{'' if fit.read else ', estimate from its size: m reads its header'}"
         if choice.format == "gguf"
         else "None of the workers here serves this format: it can be kept, not started."
     )

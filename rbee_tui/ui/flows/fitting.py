@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.fitting.machine import Device
     from rbee_tui.engine.fitting.matrix import Matrix, Row
     from rbee_tui.engine.fitting.placing import Placing
+    from rbee_tui.engine.gguf import Header
     from rbee_tui.engine.hub import Repository
     from rbee_tui.ui.app import RbeeApp
 
@@ -38,11 +39,17 @@ async def model_matrix(app: "RbeeApp", situation: Situation) -> None:
     await _show(app, await app.bridge.ask(lambda engine: engine.fitter.of_model(model_id)))
 
 
-async def repository_matrix(app: "RbeeApp", repository: "Repository", choices: "list[Choice]") -> None:
-    """Show what of a repository fits where, once a header of it was read."""
-    found = [choice for choice in choices if choice.format == "gguf"]
+async def repository_matrix(
+    app: "RbeeApp", repository: "Repository", choices: "list[Choice]"
+) -> "Header | None":
+    """Show what of a repository fits where, once a header of it was read; that header."""
+    gguf = [choice for choice in choices if choice.format == "gguf"]
     app.narrate(f"reading a header of {clean(repository.id)}", "busy")
-    await _show(app, await app.bridge.ask(lambda engine: engine.fitter.of_choices(repository, found)))
+    found, header = await app.bridge.ask(
+        lambda engine: (engine.fitter.of_choices(repository, gguf), engine.fitter.known(repository))
+    )
+    await _show(app, found)
+    return header
 
 
 async def _show(app: "RbeeApp", found: "Matrix") -> None:
