@@ -9,10 +9,11 @@ from rbee_tui.engine.artifacts import Entry, Health, Worker, resolve_binary
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.fit import Estimate, estimate, largest_context
+from rbee_tui.engine.fitting.machine import machine_of
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.text import clean, memory
-from rbee_tui.engine.variants import GPU_MARGIN, choose
+from rbee_tui.engine.variants import choose
 from rbee_tui.engine.workers import profiles
 from rbee_tui.engine.workers.profiles import PARALLEL
 from rbee_tui.engine.workers.runtimes import ask
@@ -71,12 +72,11 @@ def _known(entry: Entry[Worker], reason: str) -> Choice:
 
 
 def room(reading: Reading, variant: str, promised: int) -> int:
-    """Bytes that a model may take on this variant, less what loading workers were promised."""
-    if variant == "cuda":
-        free = sum(max(0, gpu.memory_free - GPU_MARGIN) for gpu in reading.usable_gpus)
-    else:
-        free = reading.memory.available
-    return max(0, free - promised)
+    """Bytes that a model may take on this variant, less what workers were promised; as `rbee fit` counts."""
+    if variant in ("cuda", "metal"):
+        devices = machine_of(reading, {"gpu": promised}).devices[:-1]
+        return max((device.room for device in devices), default=0)
+    return machine_of(reading, {"host": promised}).host.room
 
 
 def choose_context(

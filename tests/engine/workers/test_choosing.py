@@ -8,7 +8,7 @@ import pytest
 from rbee_tui.engine import gguf, hardware
 from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.gguf import Header
-from rbee_tui.engine.hardware.reading import Reading
+from rbee_tui.engine.hardware.reading import Gpu, Reading
 from rbee_tui.engine.workers import choosing
 from tests.engine.workers.support import House
 
@@ -85,4 +85,12 @@ class TestRoom:
 
     def test_on_gpus_it_is_theirs(self, reading):
         """A machine without one has none."""
+        assert choosing.room(reading, "cuda", 0) == 0
+
+    def test_gpus_keep_a_margin_each(self, reading):
+        """All of them together, as `rbee fit` counts them; none where there is none."""
+        gpus = tuple(Gpu(index=index, memory_total=8 << 30, memory_free=8 << 30) for index in range(2))
+        with_gpus = msgspec.structs.replace(reading, gpus=gpus)
+        assert choosing.room(with_gpus, "cuda", 0) == 14 << 30
+        assert choosing.room(with_gpus, "cuda", 4 << 30) == 10 << 30
         assert choosing.room(reading, "cuda", 0) == 0
