@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -19,14 +19,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="At most so many.")
+@click.argument("words", nargs=-1)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--sort",
+    type=click.Choice(["downloads", "trending", "likes", "recent"]),
+    default="downloads",
+    show_default=True,
+    help="What comes first.",
+)
+@click.option("--gguf", is_flag=True, help="Only what has GGUF files.")
+@click.option("--task", metavar="TASK", help="As the Hub names it: text-generation.")
+@click.option("--license", "licence", metavar="NAME", help="As the Hub names it: apache-2.0.")
+@click.option("--author", metavar="NAME", help="Of this user or organisation.")
 @json_option
-def search(*, words: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """Find repositories on the Hub whose names or tags match WORDS."""
+def search(*, words: tuple[str, ...], limit: int, licence: str | None, as_json: bool, **wanted: Any) -> None:
+    """Find repositories on the Hub whose names match WORDS; a filter or an order may stand alone."""
+    if not (words or licence or any(wanted[each] for each in ("gguf", "task", "author"))):
+        raise UsageError("search needs words or a filter", hint="rbee search --gguf --sort trending")
     from rbee_tui.engine.hub import Hub  # noqa: PLC0415 - pull does not pay for it twice
+    from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
+    from rbee_tui.engine.repository import Filters  # noqa: PLC0415 - as above
 
-    found = Hub().search(" ".join(words), limit=limit)
+    found = Hub(root=Root.find()).search(" ".join(words), limit, Filters(license=licence, **wanted))
     if as_json:
         output.print_json(found)
         return

@@ -7,7 +7,6 @@ tell commit, size and hash in the headers that clients rely on. huggingface_hub 
 import asyncio
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import threading
@@ -16,46 +15,23 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from typing import Self
+from urllib.parse import parse_qs, quote, unquote
 
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from rbee_tui.demo import listing
+from rbee_tui.demo.listing import LARGE, DemoRepo, error, git_blob_id
 from rbee_tui.demo.serving import Serving
 
-LARGE = 100_000
-"""Files from this size on are LFS files: bytes."""
-_PAGE = 1000
+__all__ = ["LARGE", "DemoHub", "DemoRepo", "Fault", "Seen", "git_blob_id"]
+
 _SIGNED_SECONDS = 3600
 _CHUNK = 1 << 18
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
-
-
-@dataclass
-class DemoRepo:
-    """A repository: its files by path, and who may have them."""
-
-    id: str
-    files: dict[str, bytes]
-    gated: bool = False
-    private: bool = False
-    license: str = "apache-2.0"
-    downloads: int = 0
-    likes: int = 0
-    tags: list[str] = field(default_factory=lambda: ["gguf"])
-    commit: str = ""
-
-    def __post_init__(self) -> None:
-        """Name the commit after its content."""
-        if not self.commit:
-            content = hashlib.sha1(self.id.encode(), usedforsecurity=False)
-            for path, data in sorted(self.files.items()):
-                content.update(path.encode() + data)
-            self.commit = content.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -139,7 +115,7 @@ class DemoHub:
         if self.fault and (fault := self.fault(seen)) and fault.status:
             return Response(status_code=fault.status, headers=fault.headers)
         if path == "api/models":
-            return self._search(request)
+            return listing.search(self.url, request.query_params, self.repos.values())
         if path.startswith("api/resolve-cache/models/"):
             return self._small_body(request, path.removeprefix("api/resolve-cache/models/"))
         if path.startswith("api/models/"):
@@ -157,93 +133,12 @@ class DemoHub:
         self.requests.append(seen)
         return seen
 
-    def _search(self, request: Request) -> Response:
-        query = request.query_params
-        words = query.get("search", "").lower().split()
-        author = query.get("author")
-        found = [
-            repo
-            for repo in self.repos.values()
-            if not repo.private
-            and all(word in f"{repo.id} {' '.join(repo.tags)}".lower() for word in words)
-            and (author is None or repo.id.startswith(f"{author}/"))
-        ]
-        found.sort(key=lambda repo: (-repo.downloads, repo.id))
-        limit, start = int(query.get("limit", _PAGE)), int(query.get("cursor", 0))
-        page = [self._summary(repo) for repo in found[start : start + limit]]
-        headers: dict[str, str] = {}
-        if start + limit < len(found):
-            more = _next_page(query, start + limit)
-            headers["Link"] = f'<{self.url}/api/models?{more}>; rel="next"'
-        return JSONResponse(page, headers=headers)
-
-    def _summary(self, repo: DemoRepo) -> dict[str, Any]:
-        return {
-            "_id": hashlib.sha256(repo.id.encode()).hexdigest()[:24],
-            "id": repo.id,
-            "modelId": repo.id,
-            "author": repo.id.split("/", maxsplit=1)[0],
-            "sha": repo.commit,
-            "lastModified": "2026-01-01T00:00:00.000Z",
-            "createdAt": "2026-01-01T00:00:00.000Z",
-            "private": repo.private,
-            "gated": "auto" if repo.gated else False,
-            "disabled": False,
-            "downloads": repo.downloads,
-            "likes": repo.likes,
-            "tags": [*repo.tags, f"license:{repo.license}"],
-            "pipeline_tag": "text-generation",
-        }
-
     def _api(self, request: Request, path: str) -> Response:
         owner, name, *rest = [*path.split("/"), ""][:2] + path.split("/")[2:]
         repo = self.repos.get(f"{owner}/{name}")
         if repo is None or (repo.private and not self._allowed(request)):
             return self._no_repo(request)
-        verb = rest[0] if rest else ""
-        if verb == "refs":
-            branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.commit}
-            return JSONResponse({"branches": [branch], "converts": [], "tags": []})
-        if verb in ("revision", "tree") and (len(rest) < 2 or not self._is_revision(repo, rest[1])):  # noqa: PLR2004
-            return _error(404, "RevisionNotFound", f"Invalid rev id: {rest[1] if len(rest) > 1 else ''}")
-        if verb == "tree":
-            return self._tree(request, repo, "/".join(rest[2:]))
-        if verb in ("", "revision"):
-            return JSONResponse(self._info(repo, blobs="blobs" in request.query_params))
-        return _error(404, "", "Not found")
-
-    def _is_revision(self, repo: DemoRepo, revision: str) -> bool:
-        return revision in ("main", "refs/heads/main", repo.commit)
-
-    def _info(self, repo: DemoRepo, *, blobs: bool) -> dict[str, Any]:
-        siblings = [
-            {"rfilename": path, **(_blob(data) if blobs else {})} for path, data in sorted(repo.files.items())
-        ]
-        return {**self._summary(repo), "cardData": {"license": repo.license}, "siblings": siblings}
-
-    def _tree(self, request: Request, repo: DemoRepo, under: str) -> Response:
-        recursive = request.query_params.get("recursive", "").lower() in ("true", "1")
-        entries: dict[str, dict[str, Any]] = {}
-        for path, data in sorted(repo.files.items()):
-            if under and not path.startswith(f"{under}/"):
-                continue
-            inner = path[len(under) + 1 :] if under else path
-            folder, slash, _ = inner.partition("/")
-            if slash:
-                at = f"{under}/{folder}" if under else folder
-                entries.setdefault(at, {"type": "directory", "oid": "0" * 40, "size": 0, "path": at})
-            if recursive or not slash:
-                entries[path] = _tree_entry(path, data)
-        found = list(entries.values())
-        start, limit = (
-            int(request.query_params.get("cursor", 0)),
-            int(request.query_params.get("limit", _PAGE)),
-        )
-        headers: dict[str, str] = {}
-        if start + limit < len(found):
-            more = _next_page(request.query_params, start + limit)
-            headers["Link"] = f'<{self.url}{request.url.path}?{more}>; rel="next"'
-        return JSONResponse(found[start : start + limit], headers=headers)
+        return listing.about(self.url, request, repo, rest)
 
     def _resolve(self, request: Request, path: str) -> Response:
         before, marker, after = path.partition("/resolve/")
@@ -251,29 +146,36 @@ class DemoHub:
         if not marker or repo is None or (repo.private and not self._allowed(request)):
             return self._no_repo(request)
         revision, _, name = after.partition("/")
-        if not self._is_revision(repo, revision):
-            return _error(404, "RevisionNotFound", "Invalid rev id")
-        if repo.gated and not self._allowed(request):
+        there = repo.at(unquote(revision))
+        if there is None:
+            return error(404, "RevisionNotFound", "Invalid rev id")
+        commit, files = there
+        if repo.gated and name != "README.md" and not self._allowed(request):
             status = 403 if request.headers.get("authorization") else 401
             text = f"Access to model {repo.id} is restricted."
-            return _error(status, "GatedRepo", text)
-        data = repo.files.get(name)
+            return error(status, "GatedRepo", text)
+        data = files.get(name)
         if data is None:
-            return _error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": repo.commit})
-        headers = {"X-Repo-Commit": repo.commit, "Accept-Ranges": "bytes", "X-Linked-Size": str(len(data))}
+            return error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
+        headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes", "X-Linked-Size": str(len(data))}
         if len(data) < LARGE:
             tag = f'"{git_blob_id(data)}"'
-            place = f"/api/resolve-cache/models/{repo.id}/{repo.commit}/{quote(name)}"
+            place = f"/api/resolve-cache/models/{repo.id}/{commit}/{quote(name)}"
             return Response(
                 status_code=307, headers={**headers, "ETag": tag, "X-Linked-ETag": tag, "Location": place}
             )
         tag = f'"{hashlib.sha256(data).hexdigest()}"'
-        place = self._sign(f"/{repo.id}/{repo.commit}/{quote(name)}")
+        place = self._sign(f"/{repo.id}/{commit}/{quote(name)}")
         return Response(
             b"Found. Redirecting",
             status_code=302,
             headers={**headers, "ETag": tag, "X-Linked-ETag": tag, "Location": f"{self.cdn_url}{place}"},
         )
+
+    def _data(self, repo: str, commit: str, file: str) -> bytes:
+        """A file's bytes at a commit that its address was made for."""
+        found = self.repos[repo].at(commit)
+        return found[1][file] if found else b""
 
     def _allowed(self, request: Request) -> bool:
         return self.token is not None and request.headers.get("authorization") == f"Bearer {self.token}"
@@ -281,13 +183,13 @@ class DemoHub:
     def _no_repo(self, request: Request) -> Response:
         """Anonymous users are not told whether a repository is missing or private."""
         if self._allowed(request):
-            return _error(404, "RepoNotFound", "Repository not found")
+            return error(404, "RepoNotFound", "Repository not found")
         # The real Hub sends no code here; the library knows it by its https address, which loopback has not.
-        return _error(401, "RepoNotFound", "Invalid username or password.")
+        return error(401, "RepoNotFound", "Invalid username or password.")
 
     def _small_body(self, request: Request, path: str) -> Response:
         owner, name, commit, file = path.split("/", 3)
-        data = self.repos[f"{owner}/{name}"].files[file]
+        data = self._data(f"{owner}/{name}", commit, file)
         headers = {"ETag": f'"{git_blob_id(data)}"', "X-Repo-Commit": commit}
         return self._body(request, f"{owner}/{name}/{file}", data, headers, None)
 
@@ -310,8 +212,8 @@ class DemoHub:
         wanted = self._signature(request.url.path, until)
         if not hmac.compare_digest(wanted, query.get("Signature", "")) or int(until) < time.time():
             return Response(b"<Error><Code>AccessDenied</Code></Error>", status_code=403)
-        owner, name, _, file = unquote(request.url.path).strip("/").split("/", 3)
-        data = self.repos[f"{owner}/{name}"].files[file]
+        owner, name, commit, file = unquote(request.url.path).strip("/").split("/", 3)
+        data = self._data(f"{owner}/{name}", commit, file)
         tag = self._etags.setdefault(f"{owner}/{name}/{file}", f'"{secrets.token_hex(16)}"')
         return self._body(request, f"{owner}/{name}/{file}", data, {"ETag": tag}, fault)
 
@@ -368,41 +270,6 @@ class DemoHub:
         await asyncio.sleep(pause)
 
 
-def _next_page(query: QueryParams, cursor: int) -> str:
-    """The query of the page that begins at `cursor`."""
-    kept = [(key, value) for key, value in query.multi_items() if key != "cursor"]
-    return urlencode([*kept, ("cursor", str(cursor))])
-
-
-def git_blob_id(data: bytes) -> str:
-    """The name that git gives to this content."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def _blob(data: bytes) -> dict[str, Any]:
-    if len(data) < LARGE:
-        return {"size": len(data), "blobId": git_blob_id(data)}
-    pointer = _pointer(data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    lfs = {"sha256": sha256, "size": len(data), "pointerSize": len(pointer)}
-    return {"size": len(data), "blobId": git_blob_id(pointer), "lfs": lfs}
-
-
-def _tree_entry(path: str, data: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": git_blob_id(data)}
-    if len(data) >= LARGE:
-        pointer = _pointer(data)
-        entry["oid"] = git_blob_id(pointer)
-        sha256 = hashlib.sha256(data).hexdigest()
-        entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": len(pointer)}
-    return entry
-
-
-def _pointer(data: bytes) -> bytes:
-    digest = hashlib.sha256(data).hexdigest()
-    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(data)}\n".encode()
-
-
 def _bounds(asked: "re.Match[str]", size: int) -> tuple[int, int] | None:
     """Start and end of a byte range; None when the file has no such bytes."""
     first, last = asked.groups()
@@ -410,10 +277,3 @@ def _bounds(asked: "re.Match[str]", size: int) -> tuple[int, int] | None:
         return (max(0, size - int(last)), size) if last and int(last) and size else None
     start, end = int(first), min(size, int(last) + 1) if last else size
     return (start, end) if start < end else None
-
-
-def _error(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:
-    told = {"X-Error-Message": text, **({"X-Error-Code": code} if code else {}), **(headers or {})}
-    return Response(
-        json.dumps({"error": text}), status_code=status, headers=told, media_type="application/json"
-    )

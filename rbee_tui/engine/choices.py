@@ -19,6 +19,7 @@ _QUANTIZATION = re.compile(
     re.IGNORECASE,
 )
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+_PROJECTORS = ("F16", "BF16", "Q8_0", "F32")
 _MAX_PATH = 1000
 _MAX_NAME = 240
 _LISTED = 12
@@ -47,6 +48,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     def size_bytes(self) -> int:
         """Bytes of all its files, as far as the Hub tells sizes."""
         return sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def projector(self) -> RemoteFile | None:
+        """The file that lets it see or hear."""
+        return next((file for file in self.files if self.file and _is_projector(file.path)), None)
 
     def layout(self) -> list[PlannedFile]:
         """Where each file goes in the model's directory: by name for GGUF, by path for a whole repository.
@@ -91,12 +97,13 @@ def quantization_of(path: str) -> str | None:
 def group(files: Sequence[RemoteFile]) -> list[Choice]:
     """The choices of a repository: each GGUF, shards as one; without any, the whole repository as one.
 
-    Projectors are no choice of their own, and files with unsafe names are left out.
+    A projector is no choice of its own, it comes with each model; files with unsafe names are left out.
     """
     files = [file for file in files if safe_path(file.path)]
     weights = [file for file in files if file.path.lower().endswith(".gguf") and not _is_projector(file.path)]
     if not weights:
         return _whole(files)
+    projectors = [file for file in files if file.path.lower().endswith(".gguf") and _is_projector(file.path)]
     groups: dict[str, list[RemoteFile]] = {}
     for file in weights:
         groups.setdefault(_SHARD.sub("", file.path), []).append(file)
@@ -104,7 +111,10 @@ def group(files: Sequence[RemoteFile]) -> list[Choice]:
         Choice(
             name=re.sub(r"\.gguf$", "", PurePosixPath(name).name, flags=re.IGNORECASE),
             quantization=quantization_of(name),
-            files=sorted(members, key=lambda file: file.path),
+            files=[
+                *sorted(members, key=lambda file: file.path),
+                *_projector_for(members[0].path, projectors),
+            ],
             format="gguf",
             file=min(file.path for file in members),
         )
@@ -127,6 +137,31 @@ def _is_projector(path: str) -> bool:
     return "mmproj" in PurePosixPath(path).name.lower()
 
 
+def _projector_for(path: str, projectors: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """The projector that goes with a model: one beside it before others, F16 before what is larger or cruder.
+
+    A repository that has several models of different kinds names each projector after its own.
+    """
+
+    def rank(file: RemoteFile) -> tuple[bool, int, int, str]:
+        said = quantization_of(file.path) or ""
+        place = _PROJECTORS.index(said) if said in _PROJECTORS else len(_PROJECTORS)
+        return PurePosixPath(file.path).parent != PurePosixPath(path).parent, place, len(file.path), file.path
+
+    named = [file for file in projectors if _stem_of_projector(file.path) in _stem(path)]
+    return sorted(named or projectors, key=rank)[:1]
+
+
+def _stem(path: str) -> str:
+    return fold(PurePosixPath(path).name)
+
+
+def _stem_of_projector(path: str) -> str:
+    """What a projector's name says of its model: nothing, or that model's name."""
+    name = _QUANTIZATION.sub("", re.sub(r"\.gguf$", "", PurePosixPath(path).name, flags=re.IGNORECASE))
+    return fold(re.sub(r"[-_.]*mmproj[-_.]*(?:model)?[-_.]*", "", name, flags=re.IGNORECASE).strip("-_."))
+
+
 def pick(repo: str, files: Sequence[RemoteFile], wanted: str | None) -> Choice:
     """The choice that `wanted` names: a path, a name or a quantisation; None: the only one, else Q4_K_M.
 
@@ -138,7 +173,7 @@ def pick(repo: str, files: Sequence[RemoteFile], wanted: str | None) -> Choice:
     if not safe_path(wanted):
         raise UsageError(f"{clean(wanted)!r} is not a file's name in a repository")
     for matches in (
-        [c for c in choices if any(file.path == wanted for file in c.files)],
+        [c for c in choices if any(file.path == wanted and not _is_projector(wanted) for file in c.files)],
         [c for c in choices if _named(c, wanted)],
         [c for c in choices if c.quantization and fold(c.quantization) == fold(wanted)],
     ):
@@ -153,7 +188,8 @@ def pick(repo: str, files: Sequence[RemoteFile], wanted: str | None) -> Choice:
 
 
 def _named(choice: Choice, wanted: str) -> bool:
-    names = {fold(choice.name), *(fold(PurePosixPath(file.path).name) for file in choice.files)}
+    files = [file.path for file in choice.files if not _is_projector(file.path)]
+    names = {fold(choice.name), *(fold(PurePosixPath(path).name) for path in files)}
     return fold(wanted) in names or (choice.file is not None and fold(choice.file) == fold(wanted))
 
 

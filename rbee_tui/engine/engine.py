@@ -33,7 +33,7 @@ class Engine:
         self.facts = Facts(self.root.facts)
         self.models = ModelCatalog(self.root)
         self.workers = WorkerCatalog(self.root)
-        self.hub = hub or Hub()
+        self.hub = hub or Hub(root=self.root)
         self.provisioner = ModelProvisioner(
             self.root, self.hub, models=self.models, facts=self.facts, verb=verb
         )

@@ -11,99 +11,106 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import msgspec
-
+from rbee_tui.engine import tokens
 from rbee_tui.engine.choices import RemoteFile
-from rbee_tui.engine.errors import (
-    AccessError,
-    HubError,
-    NetworkError,
-    NotFoundError,
-    RateLimitedError,
-    RbeeError,
-    UsageError,
-)
-from rbee_tui.engine.text import clean, duration
+from rbee_tui.engine.errors import HubError, NetworkError, RateLimitedError, RbeeError, UsageError
+from rbee_tui.engine.naming import DEFAULT_ENDPOINT, check_endpoint, origin
+from rbee_tui.engine.paths import Root
+from rbee_tui.engine.refusals import rate_limited, refusal
+from rbee_tui.engine.repository import Filters, Repository, RepoSummary, Revision, Sort
+from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
     import httpx2
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ExpandModelProperty_T, ModelSort_T
 
-DEFAULT_ENDPOINT = "https://huggingface.co"
 _TIMEOUT_SECONDS = 20.0
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERRORS = 401, 403, 404, 429, 500
+_OK, _TOO_MANY, _SERVER_ERRORS = 200, 429, 500
 _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
 # As the library has it, which would refuse any other name in words of its own.
 _REPO = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_PART}(?:/{_PART})?", re.ASCII)
 _REVISION = re.compile(r"[\w][\w./-]{0,254}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"[0-9a-f]{40}")
-_RATE_LIMIT = re.compile(r"\bt=(\d{1,9})\b")
 _origin: ContextVar[str] = ContextVar("origin")
 T = TypeVar("T")
+_CARD_BYTES = 1 << 18
+_SORTS: "dict[Sort, ModelSort_T]" = {
+    "trending": "trending_score",
+    "downloads": "downloads",
+    "likes": "likes",
+    "recent": "last_modified",
+}
+# Without being asked, a listing tells neither whether a repository is gated nor when it was changed.
+_EXPAND: "list[ExpandModelProperty_T]" = [
+    "downloads",
+    "likes",
+    "gated",
+    "lastModified",
+    "createdAt",
+    "tags",
+    "pipeline_tag",
+]
 
 
 class ElsewhereError(HubError):
     """An answer leads to another origin than the configured one: it is not followed."""
 
 
-class RepoSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One result of a search."""
-
-    id: str
-    downloads: int = 0
-    likes: int = 0
-    updated_at: str | None = None
-    gated: bool = False
-    license: str | None = None
-    tags: list[str] = []
-
-
-class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository at one commit."""
-
-    id: str
-    commit: str
-    gated: bool
-    license: str | None
-    files: list[RemoteFile]
-
-
 class Hub:
     """One Hub or mirror; every method blocks, and may be called from any thread."""
 
-    def __init__(self, endpoint: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str | None = None, token: str | None = None, *, root: Root | None = None
+    ) -> None:
         """Use HF_ENDPOINT and the user's own token by default; an empty token means none.
 
-        Raises UsageError for an endpoint that is not an http(s) address.
+        `root` is where a token may have been entered. Raises UsageError for an endpoint that is not an
+        http(s) address.
         """
         self.endpoint = check_endpoint(endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
         self._token = token
+        self._root = root
 
     @property
     def token(self) -> str | None:
-        """The token: HF_TOKEN, or the Hub's own token file; None for an anonymous user."""
-        if self._token is None:
-            from huggingface_hub import get_token  # noqa: PLC0415 - 250 ms that only the Hub's users pay
+        """The token that is used now; None for an anonymous user."""
+        found = self.named_token
+        return found.text if found else None
 
-            self._token = get_token() or ""
-        return self._token or None
+    @property
+    def named_token(self) -> tokens.Token | None:
+        """The token that is used now, and where it comes from; looked for each time, as it may be entered."""
+        if self._token is not None:
+            return tokens.Token(text=self._token, source="given") if self._token else None
+        return tokens.find(self._root, self.endpoint)
 
-    def search(self, query: str, limit: int = 20) -> list[RepoSummary]:
-        """Models whose name matches, the most downloaded first."""
+    def search(self, query: str, limit: int = 20, filters: Filters | None = None) -> list[RepoSummary]:
+        """Models whose name matches, in the order that `filters` name."""
+        asked = filters or Filters()
+        tags = [*(["gguf"] if asked.gguf else []), *([f"license:{asked.license}"] if asked.license else [])]
         with self._api() as api:
-            found = list(api.list_models(search=query, limit=limit, sort="downloads"))
-        return [_summary(model) for model in found]
+            found = api.list_models(
+                search=query or None,
+                limit=limit,
+                sort=_SORTS[asked.sort],
+                filter=tags or None,
+                pipeline_tag=asked.task,
+                author=asked.author,
+                num_parameters=f"max:{asked.billions}B" if asked.billions else None,
+                expand=_EXPAND,
+            )
+            return [_summary(model) for model in found]
 
     def repository(self, repo: str, revision: str = "main") -> Repository:
         """The files of a repository, at the commit that `revision` names now.
 
         Raises NotFoundError, AccessError, RateLimitedError, NetworkError, UsageError for an impossible name.
         """
-        if not _REPO.fullmatch(repo):
-            raise UsageError(f"{clean(repo)!r} is not a repository's name", hint="it looks like owner/name")
+        _check_name(repo)
         if not _REVISION.fullmatch(revision) or ".." in revision:
             raise UsageError(f"{clean(revision)!r} is not a revision", hint="a branch, a tag or a commit")
         with self._api() as api, self._asking(repo, revision):
@@ -120,7 +127,57 @@ class Hub:
             gated=bool(info.gated),
             license=license_name if isinstance(license_name, str) else None,
             files=files,
+            revision=revision,
+            gate=info.gated if isinstance(info.gated, str) else "auto" if info.gated else "",
+            private=bool(info.private),
+            task=info.pipeline_tag,
+            downloads=info.downloads or 0,
+            likes=info.likes or 0,
+            updated_at=_stamp(info.last_modified),
         )
+
+    def revisions(self, repo: str) -> list[Revision]:
+        """The branches and tags of a repository, `main` first; raises as `repository` does."""
+        _check_name(repo)
+        with self._api() as api, self._asking(repo, "main"):
+            refs = api.list_repo_refs(repo)
+        named = [
+            *(Revision(name=each.name, kind="branch", commit=each.target_commit) for each in refs.branches),
+            *(Revision(name=each.name, kind="tag", commit=each.target_commit) for each in refs.tags),
+        ]
+        return sorted(named, key=lambda each: (each.name != "main", each.kind, each.name))
+
+    def card(self, repository: Repository) -> str:
+        """The repository's README as it stands, at most its first 256 KiB; empty where there is none."""
+        if not any(file.path == "README.md" for file in repository.files):
+            return ""
+        address = f"{self._resolve(repository)}/README.md"
+        with self._api(), self._asking(repository.id, repository.commit):
+            return self._first_bytes(address).decode(errors="replace")
+
+    def _first_bytes(self, address: str) -> bytes:
+        """The beginning of a small file; nothing where it is not to be had from this origin."""
+        from huggingface_hub.utils import get_session  # noqa: PLC0415 - as above
+
+        raw = b""
+        try:
+            with get_session().stream("GET", address, headers=self._headers()) as answer:
+                if answer.status_code != _OK:
+                    return b""
+                for chunk in answer.iter_bytes():
+                    raw += chunk
+                    if len(raw) >= _CARD_BYTES:
+                        break
+        except ElsewhereError:
+            return b""
+        return raw[:_CARD_BYTES]
+
+    def _resolve(self, repository: Repository) -> str:
+        return f"{self.endpoint}/{repository.id}/resolve/{quote(repository.commit, safe='')}"
+
+    def _headers(self) -> dict[str, str]:
+        token = self.token
+        return {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def complete(self, repository: Repository, files: Sequence[RemoteFile]) -> list[RemoteFile]:
         """These files with the sizes and hashes that the listing lacked, asked for one by one."""
@@ -146,15 +203,12 @@ class Hub:
     def _head(self, repository: Repository, file: RemoteFile) -> RemoteFile:
         from huggingface_hub.utils import get_session  # noqa: PLC0415 - as above
 
-        path = f"{repository.id}/resolve/{quote(repository.commit, safe='')}/{quote(file.path)}"
-        headers = {"Accept-Encoding": "identity"} | (
-            {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        )
-        answer = get_session().head(f"{self.endpoint}/{path}", headers=headers, follow_redirects=False)
+        address = f"{self._resolve(repository)}/{quote(file.path)}"
+        answer = get_session().head(address, headers=self._headers(), follow_redirects=False)
         if answer.status_code >= 400:  # noqa: PLR2004 - the first of the errors
-            raise _refusal(answer.status_code, answer.headers, repository.id, repository.commit, self.token)
+            raise refusal(answer.status_code, answer.headers, repository.id, repository.commit, self.token)
         length = answer.headers.get("x-linked-size") or (
-            answer.headers.get("content-length") if answer.status_code == 200 else None  # noqa: PLR2004 - OK
+            answer.headers.get("content-length") if answer.status_code == _OK else None
         )
         if length is None or not length.isdecimal():
             raise HubError(f"the Hub does not tell the size of {clean(file.path)} in {clean(repository.id)}")
@@ -192,7 +246,7 @@ class Hub:
             yield
         except HfHubHTTPError as error:
             answer = error.response
-            raise _refusal(answer.status_code, answer.headers, repo, revision, self.token) from error
+            raise refusal(answer.status_code, answer.headers, repo, revision, self.token) from error
 
     def _translate(self, error: Exception) -> RbeeError:
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled  # noqa: PLC0415 - as above
@@ -209,24 +263,9 @@ class Hub:
         )
 
 
-def check_endpoint(endpoint: str) -> str:
-    """The endpoint without a slash at its end; raises UsageError where it is not an http(s) address."""
-    try:
-        found = urlsplit(endpoint)
-        fine = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-        fine = fine and not (found.username or found.query or found.fragment)
-    except ValueError:
-        fine = False
-    if not fine:
-        raise UsageError(f"HF_ENDPOINT {clean(endpoint)!r} is not an address", hint=f"as {DEFAULT_ENDPOINT}")
-    return endpoint.rstrip("/")
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL."""
-    found = urlsplit(url)
-    port = found.port or {"http": 80, "https": 443}.get(found.scheme, 0)
-    return f"{found.scheme}://{found.hostname}:{port}"
+def _check_name(repo: str) -> None:
+    if not _REPO.fullmatch(repo):
+        raise UsageError(f"{clean(repo)!r} is not a repository's name", hint="it looks like owner/name")
 
 
 _prepared: list[bool] = []
@@ -290,19 +329,6 @@ def _limit(response: "httpx2.Response") -> None:
         raise HfHubHTTPError(str(response.status_code), response=response)
 
 
-def rate_limited(headers: Any) -> RateLimitedError:
-    """The error for a 429, with the time that the server asks for."""
-    text = (headers.get("retry-after") or "").strip()
-    limit = _RATE_LIMIT.search(headers.get("ratelimit") or "")
-    seconds = float(text[:9]) if text.isdecimal() else float(limit.group(1)) if limit else None
-    asks = f", and asks for {duration(seconds)}" if seconds is not None else ""
-    return RateLimitedError(
-        f"the Hub limits how often it may be asked{asks}",
-        hint="try again later; with a token (HF_TOKEN) it allows more",
-        retry_after=seconds,
-    )
-
-
 def _unreachable(request: "httpx2.Request", error: Exception) -> NetworkError:
     import httpx2  # noqa: PLC0415 - as above
 
@@ -315,36 +341,22 @@ def _unreachable(request: "httpx2.Request", error: Exception) -> NetworkError:
     )
 
 
-def _refusal(status: int, headers: Any, repo: str, revision: str, token: str | None) -> RbeeError:
-    """The error for an answer that is one, from its status and the Hub's X-Error-Code."""
-    code = headers.get("x-error-code") or ""
-    name = clean(repo)
-    if code == "RevisionNotFound":
-        return NotFoundError(f"{name} has no revision {clean(revision)!r}")
-    if code == "GatedRepo":
-        hint = "ask for access on its page" + ("" if token else ", then set HF_TOKEN")
-        return AccessError(f"{name} is gated: its owner decides who may download it", hint=hint)
-    if status == _NOT_FOUND or (status == _UNAUTHORIZED and token and code == "RepoNotFound"):
-        return NotFoundError(f"there is no repository {name}", hint="rbee search WORDS finds some")
-    if status == _UNAUTHORIZED and not token:
-        hint = "check the name; for a private one set HF_TOKEN"
-        return AccessError(f"there is no repository {name}, or it is private", hint=hint)
-    if status in (_UNAUTHORIZED, _FORBIDDEN):
-        return AccessError(f"the Hub refuses this token for {name} ({status})", hint="check HF_TOKEN")
-    return HubError(f"the Hub answered {status} for {name}", hint="try again later")
-
-
 def _summary(model: Any) -> RepoSummary:
     updated = getattr(model, "last_modified", None) or getattr(model, "created_at", None)
     return RepoSummary(
         id=model.id,
         downloads=model.downloads or 0,
         likes=model.likes or 0,
-        updated_at=updated.strftime("%Y-%m-%dT%H:%M:%SZ") if updated else None,
+        updated_at=_stamp(updated),
         gated=bool(model.gated),
         license=_tagged(model.tags or []),
         tags=list(model.tags or []),
+        task=model.pipeline_tag,
     )
+
+
+def _stamp(moment: Any) -> str | None:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def _tagged(tags: Sequence[str]) -> str | None:

@@ -83,7 +83,7 @@ class ModelProvisioner:
         verb: str = "rbee",
     ) -> None:
         self.root = root or Root.find().prepare()
-        self.hub = hub or Hub()
+        self.hub = hub or Hub(root=self.root)
         self.models = models or ModelCatalog(self.root)
         self.facts = facts or Facts(self.root.facts)
         self.store = JobStore(self.root)

@@ -98,3 +98,26 @@ class TestPick:
     def test_quantisations_as_people_write_them(self, name: str, wanted: str | None):
         """From the file's name."""
         assert quantization_of(name) == wanted
+
+
+class TestProjectors:
+    """A model that sees is downloaded with what it sees through."""
+
+    def test_each_model_has_one(self):
+        """The F16 one, of several; it names no choice, and can be had alone."""
+        names = ["m-Q4_K_M.gguf", "m-Q8_0.gguf", "mmproj-F32.gguf", "mmproj-F16.gguf", "mmproj-BF16.gguf"]
+        files = [RemoteFile(path=name, size_bytes=10) for name in names]
+        choices = group(files)
+        assert [[file.path for file in each.files] for each in choices] == [
+            ["m-Q4_K_M.gguf", "mmproj-F16.gguf"],
+            ["m-Q8_0.gguf", "mmproj-F16.gguf"],
+        ]
+        assert choices[0].file == "m-Q4_K_M.gguf"
+        assert choices[0].size_bytes == 20
+        assert [file.path for file in pick("a/b", files, "mmproj-F32.gguf").files] == ["mmproj-F32.gguf"]
+
+    def test_each_its_own(self):
+        """Where the names tell which is whose."""
+        names = ["a-Q4_0.gguf", "b-Q4_0.gguf", "mmproj-a-f16.gguf", "mmproj-b-f16.gguf"]
+        choices = group([RemoteFile(path=name, size_bytes=1) for name in names])
+        assert [each.projector.path for each in choices if each.projector] == names[2:]

@@ -23,8 +23,10 @@ from rbee_tui.engine.errors import (
     UsageError,
 )
 from rbee_tui.engine.hub import Hub, Repository, check_endpoint, origin, rate_limited
+from rbee_tui.engine.repository import Filters
 
 COMMIT = "c" * 40
+LATER = "2026-05-01T00:00:00.000Z"
 SHA = "a" * 64
 BLOB = "b" * 40
 Page = tuple[int, dict[str, str], Any]
@@ -161,6 +163,52 @@ class TestSearch:
         assert (first.gated, first.license, first.tags[:2]) == (True, "apache-2.0", ["gguf", "llama"])
         assert (second.downloads, second.likes, second.license) == (7, 3, "mit")
         assert second.updated_at == "2026-01-01T00:00:00Z"
+
+    def test_order_and_filters(self):
+        """Each order, each filter; gate and date are asked for, as a listing does not tell them."""
+        repos = [
+            DemoRepo("acme/a-gguf", {}, downloads=3, likes=1, trending=2, gated=True, billions=70),
+            DemoRepo("acme/b", {}, downloads=2, likes=3, tags=[], license="mit", task="text-to-image"),
+            DemoRepo(
+                "other/c-gguf", {}, downloads=1, likes=2, trending=9, modified="2026-05-01T00:00:00.000Z"
+            ),
+        ]
+        with DemoHub(repos) as served:
+            hub = Hub(served.url, token="")
+
+            def found(**wanted: Any) -> list[str]:
+                return [each.id for each in hub.search("", 20, Filters(**wanted))]
+
+            assert [found(sort=each)[0][-6:] for each in ("downloads", "likes", "trending", "recent")] == [
+                "a-gguf",
+                "acme/b",
+                "c-gguf",
+                "c-gguf",
+            ]
+            assert found(gguf=True) == ["acme/a-gguf", "other/c-gguf"]
+            assert found(license="mit") == found(task="text-to-image") == ["acme/b"]
+            assert found(author="other") == ["other/c-gguf"]
+            assert "acme/a-gguf" not in found(billions=13)
+            assert hub.search("a-gguf")[0].gated
+            assert hub.search("c-gguf")[0].updated_at == "2026-05-01T00:00:00Z"
+
+    def test_revisions_and_the_card(self):
+        """Branches and tags, main first; the README of a commit; each revision has files of its own."""
+        repo = DemoRepo("acme/tiny", {"README.md": b"# one", "a.gguf": b"1"})
+        repo.revisions["dev"] = {"README.md": b"# two"}
+        repo.tagged["v1"] = repo.commit
+        with DemoHub([repo]) as served:
+            hub = Hub(served.url, token="")
+            assert [(each.name, each.kind) for each in hub.revisions("acme/tiny")] == [
+                ("main", "branch"),
+                ("dev", "branch"),
+                ("v1", "tag"),
+            ]
+            assert hub.card(hub.repository("acme/tiny", "dev")) == "# two"
+            old = hub.repository("acme/tiny", "v1")
+            repo.push({"README.md": b"# three"})
+            assert hub.card(old) == "# one"
+            assert hub.card(hub.repository("acme/tiny")) == "# three"
 
     def test_a_mirror_that_tells_nothing_but_names(self, mirror: Mirror):
         """What is not known is not guessed."""
@@ -348,13 +396,27 @@ class TestRefusals:
         ("status", "code", "token", "kind", "words", "hint"),
         [
             (404, "RevisionNotFound", "", NotFoundError, "has no revision 'main'", ""),
-            (401, "GatedRepo", "", AccessError, "is gated", "then set HF_TOKEN"),
-            (403, "GatedRepo", "hf_x", AccessError, "is gated", "ask for access on its page"),
+            (401, "GatedRepo", "", AccessError, "is gated", "(or HF_TOKEN)"),
+            (403, "GatedRepo", "hf_x", AccessError, "is gated", "ask for access on the page"),
             (404, "RepoNotFound", "", NotFoundError, "there is no repository acme/tiny", "rbee search"),
             (401, "RepoNotFound", "hf_x", NotFoundError, "there is no repository acme/tiny", "rbee search"),
-            (401, "", "", AccessError, "or it is private", "set HF_TOKEN"),
-            (401, "", "hf_x", AccessError, r"refuses this token for acme/tiny \(401\)", "check HF_TOKEN"),
-            (403, "", "hf_x", AccessError, r"refuses this token for acme/tiny \(403\)", "check HF_TOKEN"),
+            (401, "", "", AccessError, "or it is private", "(or HF_TOKEN)"),
+            (
+                401,
+                "",
+                "hf_x",
+                AccessError,
+                r"refuses this token for acme/tiny \(401\)",
+                "rbee token shows which",
+            ),
+            (
+                403,
+                "",
+                "hf_x",
+                AccessError,
+                r"refuses this token for acme/tiny \(403\)",
+                "rbee token shows which",
+            ),
             (503, "", "", HubError, "the Hub answered 503 for acme/tiny", "later"),
         ],
     )

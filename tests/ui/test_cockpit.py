@@ -209,6 +209,29 @@ class TestDownload:
             await here.type("zzz")
             await here.sees("The Hub has nothing that matches.")
 
+    async def test_enter_before_the_results_takes_the_first_of_them(self, root: Root, hub: DemoHub):
+        """Not what stood there before, and never nothing."""
+        async with cockpit(root, hub) as here:
+            await here.press("a")
+            await here.sees("rbee-demo/recital-gguf")
+            await here.type("endless")
+            await here.press("enter")
+            await here.sees("licence", "endless-f16.gguf")
+
+    async def test_a_line_that_the_cursor_was_moved_to_goes_before_the_name(self, root: Root, hub: DemoHub):
+        """And a page's address is a name, too."""
+        async with cockpit(root, hub) as here:
+            await here.press("a")
+            await here.type("rbee-demo/")
+            await here.sees("3 match 'rbee-demo/'")
+            await here.press("down", "enter")
+            await here.sees("licence", "endless-f16.gguf")
+            await here.press("escape")
+            await here.sees("Add a model from")
+            await here.type(f"{hub.url}/rbee-demo/recital-gguf/tree/main")
+            await here.press("enter")
+            await here.sees("licence", "recital-f16.gguf")
+
 
 class TestErrors:
     """What goes wrong is explained to whoever waits for it."""

@@ -1,13 +1,13 @@
 """Finding a repository on the Hub: words are searched for while one types, a name is taken as it stands."""
 
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from textual.timer import Timer
 
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.hub import RepoSummary
+from rbee_tui.engine.naming import parse
+from rbee_tui.engine.repository import RepoSummary
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
@@ -16,7 +16,6 @@ from rbee_tui.ui.widgets.drawn import Drawn
 
 _PAUSE_SECONDS = 0.25
 """Of typing, before the Hub is asked."""
-_NAMED = re.compile(r"\s*(?P<repo>[\w.-]+/[\w.-]+?)(?::(?P<file>\S+))?\s*")
 _COLUMNS = (
     Column("DOWNLOADS", 11, right=True),
     Column("LIKES", 7, right=True),
@@ -47,6 +46,10 @@ class SearchScreen(PickScreen):
         self._known: dict[str, Sequence[RepoSummary]] = {}
         self._timer: Timer | None = None
         self._wanted = ""
+        self._moved = False
+        """Whether the cursor was moved since the words were typed: then Enter means its line."""
+        self._entered = False
+        """Whether Enter was pressed before the results came: then the first of them is meant."""
 
     def opened(self) -> None:
         """Begin with what is downloaded most."""
@@ -55,16 +58,31 @@ class SearchScreen(PickScreen):
 
     def narrow(self, text: str) -> None:
         """Ask the Hub once typing pauses."""
+        self._moved = self._entered = False
         if self._timer is not None:
             self._timer.stop()
-        words = text.strip().partition(":")[0]
-        self._timer = self.set_timer(_PAUSE_SECONDS, lambda: self._look(words))
+        self._timer = self.set_timer(_PAUSE_SECONDS, lambda: self._look(_words(text)))
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor, also from the field."""
+        self._moved = True
+        super().action_move(by)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by a page, also from the field."""
+        self._moved = True
+        super().action_page(direction)
 
     def submit(self, text: str) -> None:
-        """Take a name as it stands, else the line under the cursor."""
-        named = _NAMED.fullmatch(text)
+        """Take the line that the cursor was moved to, else a name as it stands, else the first result."""
+        named = None if self._moved and self.pane.current else parse(text)
         if named:
-            self.dismiss((named["repo"], named["file"]))
+            self.dismiss((named.repo, named.file))
+        elif self._wanted != (words := _words(text)) or words not in self._known:
+            if self._timer is not None:
+                self._timer.stop()
+            self._entered = True
+            self._look(words)
         else:
             super().submit(text)
 
@@ -79,6 +97,7 @@ class SearchScreen(PickScreen):
                 self._known[words] = await self._ask(words)
             except RbeeError as error:
                 if words == self._wanted:
+                    self._entered = False
                     self.choices = []
                     self.show((), "", [[(str(error), "wrong")], [(error.hint, "")]])
                 return
@@ -90,6 +109,14 @@ class SearchScreen(PickScreen):
                 said,
                 _NOTHING,
             )
+            if self._entered and self.choices:
+                self.dismiss(self.choices[0].value)
+            self._entered = False
+
+
+def _words(text: str) -> str:
+    """What of a text is searched for; a file that is named after a colon is not."""
+    return text.strip().partition(":")[0]
 
 
 def _choice(repo: RepoSummary) -> Choice:
