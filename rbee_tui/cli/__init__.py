@@ -37,6 +37,7 @@ Environment:
     home="rbee_tui.cli",
     verbs={
         "search": ("hub", "Find repositories on the Hub."),
+        "files": ("files", "Show a repository's card, revisions and choices."),
         "token": ("token", "Say which token of yours the Hub gets; enter or forget one."),
         "pull": ("hub", "Download a model: resumed, verified, shown per file."),
         "fit": ("fit", "Tell what fits this machine, before it is downloaded."),
