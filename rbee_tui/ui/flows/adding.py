@@ -12,7 +12,7 @@ from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.pick import Choice as Picked
 from rbee_tui.ui.screens.pick import PickScreen, Pressed
 from rbee_tui.ui.screens.question import Answer, Question
-from rbee_tui.ui.screens.search import SearchScreen
+from rbee_tui.ui.screens.search import Memory, SearchScreen
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -36,12 +36,14 @@ _COLUMNS = (
 async def add(app: "RbeeApp") -> None:
     """Find a repository, choose one of its models, and download it."""
     where = await app.bridge.ask(lambda engine: engine.hub.endpoint)
+    memory = Memory()
     while True:
         found = await app.push_screen_wait(
             SearchScreen(
-                lambda words: app.bridge.ask(lambda engine: engine.hub.search(words, 50)),
+                lambda words, filters: app.bridge.ask(lambda engine: engine.hub.search(words, 50, filters)),
                 clean(where.partition("://")[2]),
                 app.glyphs,
+                memory,
             )
         )
         if found is None:

@@ -1,13 +1,17 @@
 """Finding a repository on the Hub: words are searched for while one types, a name is taken as it stands."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from msgspec.structs import replace
+from textual.binding import Binding, BindingType
 from textual.timer import Timer
+from textual.widgets import Input
 
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.naming import parse
-from rbee_tui.engine.repository import RepoSummary
+from rbee_tui.engine.repository import SORTS, Filters, RepoSummary
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
@@ -27,13 +31,35 @@ _NOTHING: list[Drawn] = [
     [("The Hub has nothing that matches.", "")],
     [("A name as owner/name is taken as it stands.", "quiet")],
 ]
-Search = Callable[[str], Coroutine[Any, Any, Sequence[RepoSummary]]]
+Search = Callable[[str, Filters], Coroutine[Any, Any, Sequence[RepoSummary]]]
+_FIRST = {
+    "downloads": "downloaded most",
+    "trending": "trending",
+    "likes": "liked most",
+    "recent": "changed last",
+}
+
+
+@dataclass
+class Memory:
+    """What one looked for, kept while one looks at a repository and comes back."""
+
+    text: str = ""
+    filters: Filters = field(default_factory=Filters)
+    known: dict[tuple[str, Filters], Sequence[RepoSummary]] = field(
+        default_factory=dict[tuple[str, Filters], Sequence[RepoSummary]]
+    )
 
 
 class SearchScreen(PickScreen):
     """The result is `(repository, file or None)`."""
 
-    def __init__(self, search: Search, where: str, glyphs: Glyphs) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+o", "order", show=False, priority=True),
+        Binding("ctrl+g", "gguf", show=False, priority=True),
+    ]
+
+    def __init__(self, search: Search, where: str, glyphs: Glyphs, memory: Memory) -> None:
         super().__init__(
             f"Add a model from {where}",
             _COLUMNS,
@@ -43,7 +69,7 @@ class SearchScreen(PickScreen):
             enter="Its files",
         )
         self._ask = search
-        self._known: dict[str, Sequence[RepoSummary]] = {}
+        self._memory = memory
         self._timer: Timer | None = None
         self._wanted = ""
         self._moved = False
@@ -52,13 +78,31 @@ class SearchScreen(PickScreen):
         """Whether Enter was pressed before the results came: then the first of them is meant."""
 
     def opened(self) -> None:
-        """Begin with what is downloaded most."""
+        """Begin where one was; at first with what is downloaded most."""
         super().opened()
-        self._look("")
+        self.offer((("Enter", "Its files"), ("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only")))
+        text = self._memory.text
+        if text:
+            with self.prevent(Input.Changed):
+                self.query_one("#words", Input).value = text
+        self._look(_words(text))
+
+    def action_order(self) -> None:
+        """By the next order: downloads, trending, likes, last change."""
+        filters = self._memory.filters
+        following = SORTS[(SORTS.index(filters.sort) + 1) % len(SORTS)]
+        self._memory.filters = replace(filters, sort=following)
+        self._look(_words(self._memory.text))
+
+    def action_gguf(self) -> None:
+        """Only what has GGUF files, or everything again."""
+        self._memory.filters = replace(self._memory.filters, gguf=not self._memory.filters.gguf)
+        self._look(_words(self._memory.text))
 
     def narrow(self, text: str) -> None:
         """Ask the Hub once typing pauses."""
         self._moved = self._entered = False
+        self._memory.text = text
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(_PAUSE_SECONDS, lambda: self._look(_words(text)))
@@ -78,7 +122,7 @@ class SearchScreen(PickScreen):
         named = None if self._moved and self.pane.current else parse(text)
         if named:
             self.dismiss((named.repo, named.file))
-        elif self._wanted != (words := _words(text)) or words not in self._known:
+        elif self._wanted != (words := _words(text)) or self._key(words) not in self._memory.known:
             if self._timer is not None:
                 self._timer.stop()
             self._entered = True
@@ -90,28 +134,35 @@ class SearchScreen(PickScreen):
         self._wanted = words
         self.run_worker(self._fill(words), group="search", exclusive=True, exit_on_error=False)
 
+    def _key(self, words: str) -> tuple[str, Filters]:
+        return words, self._memory.filters
+
     async def _fill(self, words: str) -> None:
-        if words not in self._known:
+        key, known = self._key(words), self._memory.known
+        if key not in known:
             self.show(self.choices, "searching")
             try:
-                self._known[words] = await self._ask(words)
+                known[key] = await self._ask(*key)
             except RbeeError as error:
-                if words == self._wanted:
+                if key == self._key(self._wanted):
                     self._entered = False
                     self.choices = []
                     self.show((), "", [[(str(error), "wrong")], [(error.hint, "")]])
                 return
-        if words == self._wanted:
-            self.choices = [_choice(repo) for repo in self._known[words]]
-            said = f"{len(self.choices)} match {clean(words)!r}" if words else "downloaded most"
-            self.show(
-                self.choices,
-                said,
-                _NOTHING,
-            )
+        if key == self._key(self._wanted):
+            self.choices = [_choice(repo) for repo in known[key]]
+            self.show(self.choices, self._said(words), _NOTHING)
             if self._entered and self.choices:
                 self.dismiss(self.choices[0].value)
             self._entered = False
+
+    def _said(self, words: str) -> str:
+        """What the list is, in the frame."""
+        filters = self._memory.filters
+        said = [f"{len(self.choices)} match {clean(words)!r}"] if words else []
+        if not words or filters.sort != SORTS[0]:
+            said.append(_FIRST[filters.sort])
+        return ", ".join([*said, *(["GGUF only"] if filters.gguf else [])])
 
 
 def _words(text: str) -> str:
