@@ -11,6 +11,7 @@ import msgspec
 
 from rbee_tui.engine import durable, entries, health, ids, metadata
 from rbee_tui.engine.artifacts import ArtifactT, Entry, Health, Model, Worker, resolve_binary
+from rbee_tui.engine.claims import Claims
 from rbee_tui.engine.durable import Lock, storage
 from rbee_tui.engine.entries import Found
 from rbee_tui.engine.errors import MetadataError, NotFoundError, RbeeError, RefusedError, UsageError
@@ -45,12 +46,13 @@ class Catalog(Generic[ArtifactT]):
 
     noun: str
     kind: type[ArtifactT]
-    path: Path
 
-    def __init__(self, root: Root | None = None) -> None:
-        self.root = root or Root.find().prepare()
-        self.facts = Facts(self.root.facts)
+    def __init__(self, root: Root, path: Path) -> None:
+        self.root = root
+        self.path = path
+        self.facts = Facts(root.facts)
         self._stamps: dict[str, int] | None = None
+        self._claims = Claims(str(path))
 
     # Reading
 
@@ -71,11 +73,6 @@ class Catalog(Generic[ArtifactT]):
         found = self._find_any(id)
         return found.entry if found else None
 
-    def count(self) -> int:
-        """How many entries there are, broken ones too."""
-        with storage("list", self.path):
-            return len(entries.names_in(str(self.path)))
-
     def changed(self) -> set[str]:
         """The ids of which metadata, or a file beside it, changed since the last call; none at the first.
 
@@ -91,10 +88,8 @@ class Catalog(Generic[ArtifactT]):
 
     def directory(self, id: str) -> Path:
         """Where an artifact lies, or would lie; raises UsageError for an id that cannot have a directory."""
-        try:
-            return self.path / self._find(id).name
-        except NotFoundError:
-            return self.path / ids.directory(id)
+        found = self._find_any(id)
+        return self.path / (found.name if found else ids.directory(id))
 
     def lock(self, id: str, verb: str, *, shared: bool = False) -> Lock:
         """The lock of an artifact's files, not yet taken; shared while they are read, exclusive to change."""
@@ -190,8 +185,13 @@ class Catalog(Generic[ArtifactT]):
         return everything[id]
 
     def _find_any(self, id: str) -> Found[ArtifactT] | None:
-        """As `_find`, for those who only ask: names that are near are not looked for."""
-        return self._find_directly(id) or self._scan().get(id)
+        """As `_find`, for those who only ask: where nobody claims the id, little is read."""
+        found = self._find_directly(id)
+        if found is None:
+            with storage("list", self.path):
+                claimed = self._claims.may_hold(id)
+            found = self._scan().get(id) if claimed else None
+        return found
 
     def _find_directly(self, id: str) -> Found[ArtifactT] | None:
         """The entry in the directory that this id has a right to; None where a scan has to find it."""
@@ -297,8 +297,8 @@ class ModelCatalog(Catalog[Model]):
     kind = Model
 
     def __init__(self, root: Root | None = None) -> None:
-        super().__init__(root)
-        self.path = self.root.models
+        root = root or Root.find().prepare()
+        super().__init__(root, root.models)
 
     def add_model(self, model: Model) -> Entry[Model]:
         """Add a model; raises RefusedError when another source has its id."""
@@ -376,8 +376,8 @@ class WorkerCatalog(Catalog[Worker]):
     kind = Worker
 
     def __init__(self, root: Root | None = None) -> None:
-        super().__init__(root)
-        self.path = self.root.workers
+        root = root or Root.find().prepare()
+        super().__init__(root, root.workers)
 
     def register_worker(self, worker: Worker) -> Entry[Worker]:
         """Register a worker binary; raises UsageError when it is not there or may not be executed."""

@@ -284,9 +284,8 @@ class JobRunner:
 
     def _store_model(self, model: Model, status: str) -> None:
         """Show the model in the catalog: a new entry, or the one that is there with what is new."""
-        try:
-            entry = self._models.get(model.id)
-        except NotFoundError:
+        entry = self._models.peek(model.id)
+        if entry is None:
             self._models.add_model(msgspec.structs.replace(model, status=status))
             return
         # What a running download will bring is not there yet: an entry that exists keeps its old facts.

@@ -63,8 +63,8 @@ def plan(endpoint: str, repository: Repository, choice: Choice, model_id: str | 
 
 def settle_id(
     chosen: Plan, find: Callable[[str], Entry[Model] | None], records: Iterable[Record], *, named: bool
-) -> Plan:
-    """The plan under an id of its own: one that another source has gets `--<owner>`.
+) -> tuple[Plan, Entry[Model] | None]:
+    """The plan under an id of its own, and the entry that has it: one of another source gets `--<owner>`.
 
     Raises RefusedError when the user named the id, or both are taken.
     """
@@ -76,7 +76,8 @@ def settle_id(
         taken = candidate in sources or entry is not None
         if taken and repo != chosen.repo and not _same_source(entry, chosen):
             continue
-        return msgspec.structs.replace(chosen, model=msgspec.structs.replace(chosen.model, id=candidate))
+        model = msgspec.structs.replace(chosen.model, id=candidate)
+        return msgspec.structs.replace(chosen, model=model), entry
     raise RefusedError(
         f"the id {clean(chosen.model.id)!r} belongs to another model", hint="choose another one with --id"
     )

@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 
 from rbee_tui.engine import choices, errors, planning, repair, settings
-from rbee_tui.engine.artifacts import Model
+from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import (
@@ -162,16 +162,15 @@ class ModelProvisioner:
     ) -> tuple[Record, Lock | None]:
         with self.store.records_lock(self.verb):
             records = self.store.list()
-            chosen = planning.settle_id(chosen, self.models.peek, records, named=named)
+            chosen, entry = planning.settle_id(chosen, self.models.peek, records, named=named)
             known = [r for r in records if r.same_request(chosen.model.id, chosen.files)]
             unfinished = next((r for r in known if _may_go_on(r)), None)
             if unfinished is not None:
                 return self._take_up(unfinished), None
-            entry = self.models.peek(chosen.model.id)
             here = planning.already_here(entry, chosen.files)
             if not here:
                 planning.require_room(chosen.total, self._free(), self._promised(records))
-            record = self._new_record(chosen, records, fresh=entry is None, here=here)
+            record = self._new_record(chosen, records, entry, here=here)
             record = msgspec.structs.replace(record, gentle=gentle)
             # Locked before it is written, so that no adopter comes between.
             lock = self.store.job_lock(record.id, self.verb).acquire() if not here else None
@@ -256,8 +255,9 @@ class ModelProvisioner:
             repairs=True,
         )
 
-    def _new_record(self, chosen: Plan, records: list[Record], *, fresh: bool, here: bool) -> Record:
-        entry = None if fresh else self.models.peek(chosen.model.id)
+    def _new_record(
+        self, chosen: Plan, records: list[Record], entry: Entry[Model] | None, *, here: bool
+    ) -> Record:
         before = entry.artifact.status if entry and entry.artifact else chosen.model.status
         return Record(
             id=self.store.new_id(),
@@ -271,7 +271,7 @@ class ModelProvisioner:
             revision=chosen.revision,
             model=msgspec.structs.replace(chosen.model, status=before),
             files=chosen.files,
-            fresh_entry=fresh,
+            fresh_entry=entry is None,
             finished=list(range(len(chosen.files))) if here else [],
             outcome=Outcome(state="done", at=now()) if here else None,
         )

@@ -68,7 +68,6 @@ class TestListing:
         assert (entry.id, entry.health, entry.artifact) == ("tiny", Health.OK, a_model())
         assert entry.created_at
         assert models.contains("tiny")
-        assert models.count() == 1
 
     def test_entries_are_sorted(self, models: ModelCatalog):
         """By id."""

@@ -35,21 +35,21 @@ class TestIds:
 
     def test_a_free_id_is_taken_as_it_is(self):
         """The file's stem, when nobody has it."""
-        assert settle_id(CHOSEN, {}.get, [], named=False).model.id == "tiny"
+        assert settle_id(CHOSEN, {}.get, [], named=False)[0].model.id == "tiny"
 
     def test_the_same_source_keeps_its_id(self):
         """Downloading again what is listed replaces it."""
-        assert settle_id(CHOSEN, {"tiny": an_entry()}.get, [], named=False).model.id == "tiny"
+        assert settle_id(CHOSEN, {"tiny": an_entry()}.get, [], named=False)[0].model.id == "tiny"
 
     def test_another_source_gets_its_owner_behind_it(self):
         """Two files of one name from two repositories live side by side."""
         entries = {"tiny": an_entry(repo="other/tiny")}
-        assert settle_id(CHOSEN, entries.get, [], named=False).model.id == "tiny--acme"
+        assert settle_id(CHOSEN, entries.get, [], named=False)[0].model.id == "tiny--acme"
 
     def test_a_download_that_is_under_way_has_its_id_already(self):
         """Also before its entry is in the catalog."""
         records = [a_record(repo="other/tiny")]
-        assert settle_id(CHOSEN, {}.get, records, named=False).model.id == "tiny--acme"
+        assert settle_id(CHOSEN, {}.get, records, named=False)[0].model.id == "tiny--acme"
 
     def test_a_named_id_that_is_taken_is_refused(self):
         """What the user named is never changed silently."""
@@ -59,7 +59,8 @@ class TestIds:
     def test_an_entry_in_the_specification_s_own_format_is_known_by_its_url(self):
         """It has no `repo`; its source_url says where it came from."""
         entry = an_entry(repo=None)
-        assert settle_id(CHOSEN, {"tiny": entry}.get, [], named=True).model.id == "tiny"
+        settled, found = settle_id(CHOSEN, {"tiny": entry}.get, [], named=True)
+        assert (settled.model.id, found) == ("tiny", entry)
 
 
 class TestAlreadyHere:
