@@ -55,7 +55,7 @@ Environment:
         "retry": ("jobs", "Try a failed download again."),
         "hardware": ("hardware", "Show what this machine has."),
         "demo": ("demo", "See all of it work: a small Hub, a tiny model, a real worker."),
-        "hive": ("hive", "Run downloads in the background, without a screen."),
+        "hive": ("hive", "Be this machine's hive: no screen, an HTTP interface."),
         "completion": ("completion", "Print the completion script of a shell."),
     },
 )

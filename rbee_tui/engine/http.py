@@ -1,13 +1,14 @@
-"""Control requests to workers on this machine. The only import of httpx."""
+"""Control requests: to workers on this machine, and to the queen. The only import of httpx."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from rbee_tui.engine.errors import WorkerError
+from rbee_tui.engine.errors import NetworkError, WorkerError
 from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean
 
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 4 << 20
 _OK = 200
+_POST_SECONDS = 5.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @asynccontextmanager
-async def _client(key: str | None, seconds: float | None) -> "AsyncGenerator[httpx.AsyncClient]":
+async def _client(
+    key: str | None, seconds: float | None, *, proxied: bool = False
+) -> "AsyncGenerator[httpx.AsyncClient]":
     """A client for one exchange: no proxy stands before loopback, and a connection is used once.
 
     A connection that is kept is now and then closed by a healthy worker just when it is used again.
@@ -31,7 +36,7 @@ async def _client(key: str | None, seconds: float | None) -> "AsyncGenerator[htt
     headers = {"Connection": "close"} | ({"Authorization": f"Bearer {key}"} if key else {})
     limits = httpx.Limits(max_keepalive_connections=0)
     times = httpx.Timeout(seconds, connect=5.0)
-    async with httpx.AsyncClient(trust_env=False, headers=headers, limits=limits, timeout=times) as client:
+    async with httpx.AsyncClient(trust_env=proxied, headers=headers, limits=limits, timeout=times) as client:
         yield client
 
 
@@ -96,3 +101,23 @@ def _words(answer: Any) -> str:
 def _silent(error: Exception) -> WorkerError:
     reason = clean(str(error))[:160] or type(error).__name__
     return WorkerError(f"the worker does not answer: {reason}", hint="rbee logs MODEL shows its log")
+
+
+async def post_json(url: str, body: Any) -> None:
+    """Post a JSON object to a control server; raises NetworkError unless it answers with success.
+
+    Its answer is not read, and no redirect is followed.
+    """
+    import httpx  # noqa: PLC0415 - as above
+
+    proxied = urlsplit(url).hostname not in _LOOPBACK
+    try:
+        async with (
+            _client(None, _POST_SECONDS, proxied=proxied) as client,
+            client.stream("POST", url, json=body) as answer,
+        ):
+            if not answer.is_success:
+                raise NetworkError(f"{clean(url)} answered {answer.status_code}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = clean(str(error))[:160] or type(error).__name__
+        raise NetworkError(f"{clean(url)} does not answer: {reason}") from error

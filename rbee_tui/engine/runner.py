@@ -22,9 +22,9 @@ _PROBED_SECONDS = 0.5
 VERB = "background runner"
 
 
-def runner_lock(root: Root) -> Lock:
+def runner_lock(root: Root, verb: str = VERB) -> Lock:
     """The lock that a root's one background runner holds."""
-    return Lock(root.locks / "runner.lock", VERB)
+    return Lock(root.locks / "runner.lock", verb)
 
 
 async def run(
@@ -54,6 +54,26 @@ async def adopt(
     with _adopting(engine.root, verb).acquire(_ADOPTERS_SECONDS):
         ready()
         await _take_up(engine, stop, say, lambda: False)
+
+
+async def stand_in(engine: Engine, verb: str, *, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+    """Take up wanted jobs until `stop`, as the background runner: beside one that runs until that has gone.
+
+    Whoever hands jobs over then finds this process, and starts none.
+    """
+    place = runner_lock(engine.root, verb)
+
+    def never() -> bool:
+        if not place.held:
+            place.try_acquire()
+        return False
+
+    with _adopting(engine.root, verb).acquire(_ADOPTERS_SECONDS):
+        try:
+            never()
+            await _take_up(engine, stop, say, never)
+        finally:
+            place.release()
 
 
 def _adopting(root: Root, verb: str) -> Lock:

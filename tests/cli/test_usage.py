@@ -73,7 +73,7 @@ class TestHelp:
     def test_json_is_there_after_each_verb_that_prints(self, words: tuple[str, ...]):
         """All but those whose output is no data: the demo, the runner, a shell's script."""
         command = command_of(words)
-        if isinstance(command, click.Group) or words[0] in ("demo", "hive", "completion"):
+        if isinstance(command, click.Group) or words[0] in ("demo", "completion"):
             return
         assert "as_json" in {parameter.name for parameter in command.params}
 
@@ -131,8 +131,11 @@ BAD = [
     ["resume"],
     ["cancel"],
     ["retry"],
-    ["hive"],
-    ["hive", "--port", "7835"],
+    ["hive", "--until-idle"],
+    ["hive", "--port", "70000"],
+    ["hive", "--bind", "nowhere"],
+    ["hive", "--queen-url", "nowhere"],
+    ["hive", "tokn"],
     ["completion", "tcsh"],
     ["demo", "--rate", "-1"],
     ["demo", "--say", ""],
@@ -169,11 +172,6 @@ class TestRequestsThatMakeNoSense:
         rbee = Command(tmp_path / "rbee")
         rbee.fails("modles", code=2, saying="did you mean models?")
         rbee.fails("models", "lits", code=2, saying="did you mean list")
-
-    def test_the_hive_says_what_this_version_has_not(self, tmp_path: Path):
-        """No port is opened, and the way to the background runner is named."""
-        said = Command(tmp_path / "rbee").fails("hive", code=2, saying="not part of this version")
-        assert "--no-listen" in said
 
     def test_a_relative_home_is_refused(self, tmp_path: Path):
         """It would mean another directory for each place one stands in."""

@@ -1,0 +1,1 @@
+"""The hive: the engine without a screen, behind a guarded HTTP interface on port 7835."""
