@@ -79,8 +79,8 @@ async def serve(
         from rbee_tui.engine.engine import Engine  # noqa: PLC0415 - the first line does not wait for it
 
         engine = Engine(root, verb=presence.VERB)
-        say("📚", f"Model catalog initialized ({engine.models.count()} models)")
-        say("🔧", f"Worker catalog initialized ({engine.workers.count()} binaries)")
+        say("📚", f"Model catalog initialized ({len(engine.models.list())} models)")
+        say("🔧", f"Worker catalog initialized ({len(engine.workers.list())} binaries)")
         say("📥", "Model provisioner initialized (HuggingFace)")
         if warning := open_warning(options, port):
             warn(warning)
