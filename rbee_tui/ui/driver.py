@@ -13,11 +13,14 @@ from codecs import getincrementaldecoder
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
+from textual import constants
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 _LOOK_SECONDS = 0.1
+_UNDECIDED_SECONDS = max(1.0, 2 * constants.ESCAPE_DELAY)
+"""How long after a byte the parser may still wait for the rest of a sequence."""
 _CHUNK = 1 << 14
 _READ_BYTES = 1 << 12
 CLOSING = b"\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
@@ -99,6 +102,9 @@ class Driver(LinuxDriver):
         self.outlet = Outlet(self._file.fileno())
         self._file = cast("Any", self.outlet)
         self._host = cast("Host", app)
+        # Ends the wait for keys: a thread that looked up now and then would be a tenth of what rest costs.
+        self._roused, self._rouser = os.pipe()
+        os.set_blocking(self._roused, False)
         # Textual's answer stops this process alone, and at once.
         self._host.take_signals(signal.SIGTSTP, signal.SIGCONT)
 
@@ -106,8 +112,10 @@ class Driver(LinuxDriver):
         """Read keys until the driver stops or the terminal is gone."""
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
+        decided = 0.0
         while not self.exit_event.is_set():
-            if select.select([self.fileno], [], [], _LOOK_SECONDS)[0]:
+            patience = _LOOK_SECONDS if time.monotonic() < decided else None
+            if self.fileno in select.select([self.fileno, self._roused], [], [], patience)[0]:
                 data = _read(self.fileno)
                 if data is None:
                     with suppress(RuntimeError):
@@ -115,11 +123,23 @@ class Driver(LinuxDriver):
                     return
                 for event in parser.feed(decode(data)):
                     self.process_message(event)
+                decided = time.monotonic() + _UNDECIDED_SECONDS
             for event in parser.tick():
                 self.process_message(event)
         with suppress(EOFError, ParseError):
             for _ in parser.feed(""):
                 pass
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, and read keys."""
+        with suppress(BlockingIOError):
+            os.read(self._roused, _READ_BYTES)
+        super().start_application_mode()
+
+    def disable_input(self) -> None:
+        """Read no more keys; returns once nobody reads."""
+        os.write(self._rouser, b"\0")
+        super().disable_input()
 
     def _disable_mouse_support(self) -> None:
         super()._disable_mouse_support()

@@ -6,7 +6,8 @@ that a tree written by a test is read by the same code.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -41,11 +42,12 @@ class _Group(msgspec.Struct, frozen=True):
     version: int
     controllers: frozenset[str]
 
+    def controls(self, *names: str) -> bool:
+        """Whether one of these controllers may have files here; version 2 names none for a directory."""
+        return self.version != 1 or not self.controllers.isdisjoint(names)
+
     def text(self, name: str) -> str:
-        try:
-            return (self.path / name).read_text(encoding="ascii", errors="replace").strip()
-        except OSError:
-            return ""
+        return _text(f"{self.path}/{name}").strip()
 
     def number(self, name: str) -> int | None:
         """A file's number; None for `max`, -1, an absurdly large one, or no such file."""
@@ -62,7 +64,9 @@ def _number(text: str) -> int | None:
 
 def limits(root: Path = Path("/")) -> Limits:
     """The tightest limits over all control groups of this process, under the file system at `root`."""
-    groups = tuple(_groups(root))
+    # What this process belongs to hardly ever changes; the two files that say it are read each time.
+    said = (_text(f"{root}/proc/self/{name}") for name in ("cgroup", "mountinfo"))
+    groups = _groups(root, *said)
     memory = [found for group in groups if (found := _memory(group)) is not None]
     quotas = [(quota, group.path) for group in groups if (quota := _quota(group)) is not None]
     cpusets = [(count, group.path) for group in groups if (count := _cpuset(group)) is not None]
@@ -82,7 +86,7 @@ def limits(root: Path = Path("/")) -> Limits:
 
 def _memory(group: _Group) -> tuple[int, int, Path] | None:
     """A group's limit, what is left of it, and where it stands; memory.high throttles, which is as bad."""
-    if group.version == 1 and "memory" not in group.controllers:
+    if not group.controls("memory"):
         return None
     files = ("memory.max", "memory.high") if group.version == 2 else ("memory.limit_in_bytes",)  # noqa: PLR2004 - the version
     limit = min((found for name in files if (found := group.number(name)) is not None), default=None)
@@ -98,6 +102,8 @@ def _memory(group: _Group) -> tuple[int, int, Path] | None:
 
 def _quota(group: _Group) -> float | None:
     """Cores that a group's quota allows."""
+    if not group.controls("cpu"):
+        return None
     if group.version == 1:
         quota, period = group.number("cpu.cfs_quota_us"), group.number("cpu.cfs_period_us")
     else:
@@ -108,6 +114,8 @@ def _quota(group: _Group) -> float | None:
 
 def _cpuset(group: _Group) -> int | None:
     """Cores that a group's cpuset names, as `0-3,8`."""
+    if not group.controls("cpuset"):
+        return None
     for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
         if text := group.text(name):
             return _count(text)
@@ -124,17 +132,18 @@ def _count(ranges: str) -> int | None:
     return total if total > 0 else None
 
 
-def _groups(root: Path) -> Iterator[_Group]:
+@functools.lru_cache(maxsize=4)
+def _groups(root: Path, membership: str, mounts: str) -> tuple[_Group, ...]:
     """Every directory that limits this process, of every hierarchy that is mounted."""
-    membership = dict(_membership(root))
-    for version, controllers, top, point in _mounts(root):
+    own = dict(_membership(membership.splitlines()))
+    found: list[_Group] = []
+    for version, controllers, top, point in _mounts(mounts.splitlines()):
         key = frozenset[str]() if version == 2 else controllers  # noqa: PLR2004 - the version
-        own = next((path for names, path in membership.items() if names == key or names & key), None)
-        if own is None:
-            continue
-        base = root / point.lstrip("/")
-        for directory in _line(base, _within(own, top)):
-            yield _Group(directory, version, controllers)
+        path = next((path for names, path in own.items() if names == key or names & key), None)
+        if path is not None:
+            base = root / point.lstrip("/")
+            found += (_Group(each, version, controllers) for each in _line(base, _within(path, top)))
+    return tuple(found)
 
 
 def _line(base: Path, parts: tuple[str, ...]) -> Iterator[Path]:
@@ -153,18 +162,18 @@ def _within(own: str, top: str) -> tuple[str, ...]:
     return ()
 
 
-def _membership(root: Path) -> Iterator[tuple[frozenset[str], str]]:
+def _membership(lines: Iterable[str]) -> Iterator[tuple[frozenset[str], str]]:
     """Controllers and path of each hierarchy in /proc/self/cgroup; version 2 has no controllers there."""
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in lines:
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         if number.isdigit() and path.startswith("/"):
             yield frozenset(name for name in names.split(",") if name), path
 
 
-def _mounts(root: Path) -> Iterator[tuple[int, frozenset[str], str, str]]:
+def _mounts(lines: Iterable[str]) -> Iterator[tuple[int, frozenset[str], str, str]]:
     """Version, controllers, mounted path and mount point of each hierarchy in /proc/self/mountinfo."""
-    for line in _lines(root / "proc/self/mountinfo"):
+    for line in lines:
         before, dash, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
         if not dash or len(fields) < _MOUNT_FIELDS or tail[0] not in {"cgroup", "cgroup2"}:
@@ -180,8 +189,9 @@ def _unescape(path: str) -> str:
     return path
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: str) -> str:
+    """What a small file of the kernel says; nothing where there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        return Path(path).read_bytes().decode(errors="surrogateescape")
     except OSError:
-        return []
+        return ""
