@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -10,8 +12,10 @@ import msgspec
 
 from rbee_tui.cli import output
 from rbee_tui.cli.options import engine, json_option, run
-from rbee_tui.engine.errors import PausedError, UsageError
+from rbee_tui.engine import naming
+from rbee_tui.engine.errors import PausedError, RbeeError, RefusedError, UsageError
 from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
@@ -69,26 +73,24 @@ def search(*, words: tuple[str, ...], limit: int, licence: str | None, as_json: 
 
 
 @click.command()
-@click.argument("what", metavar="REPO[:FILE]")
+@click.argument("what", metavar="REPO[@REVISION][:FILE]")
 @click.option(
     "--id", "model_id", metavar="ID", help="The model's id here; made from its file's name without."
 )
-@click.option("--revision", default="main", show_default=True, help="A branch, a tag or a commit.")
+@click.option("--revision", help="A branch, a tag or a commit; main without.")
 @click.option("--gentle", is_flag=True, help="Yield to whatever else uses the line.")
 @click.option("--detach", is_flag=True, help="Leave it to a background runner and return at once.")
 @json_option
 def pull(
-    *, what: str, model_id: str | None, revision: str, gentle: bool, detach: bool, as_json: bool
+    *, what: str, model_id: str | None, revision: str | None, gentle: bool, detach: bool, as_json: bool
 ) -> None:
-    """Download a model: FILE is a path, a file's name or a quantisation.
+    """Download a model: FILE is a path, a file's name or a quantisation; a page's address will do as well.
 
     Without FILE the repository's only choice is taken, else its Q4_K_M. What an earlier run had brought is
     kept. Ctrl-C pauses the download.
     """
-    repo, _, file = what.partition(":")
-    if not repo or what.endswith(":"):
-        raise UsageError(f"{clean(what)!r} is not REPO[:FILE]", hint="as in Qwen/Qwen3-4B-GGUF:Q4_K_M")
-    wanted = Wanted(repo, file or None, model_id, revision, gentle)
+    named = naming.require(what)
+    wanted = Wanted(named.repo, named.file, model_id, revision or named.revision or MAIN, gentle)
     run(_pull(wanted, detach=detach, as_json=as_json))
 
 
@@ -115,30 +117,44 @@ async def _pull(wanted: Wanted, *, detach: bool, as_json: bool) -> None:
 
 async def hand_over(house: "Engine", job_id: str, *, as_json: bool) -> None:
     """Leave a job to the background runner, which is started where there is none, and print the job."""
+    await hand_over_all(house, [job_id])
+    if as_json:
+        output.print_json(house.provisioner.get_progress(job_id))
+    else:
+        output.result(job_id)
+
+
+async def hand_over_all(house: "Engine", job_ids: Sequence[str]) -> None:
+    """Leave jobs to the background runner, which is started where there is none, and say who has them."""
     from rbee_tui.engine import runner  # noqa: PLC0415 - only this verb starts one
 
     provisioner = house.provisioner
-    if provisioner.get_progress(job_id).state != "done":
-        holder = await asyncio.to_thread(runner.start_background, house.root)
-        await provisioner.leave()
+    unfinished = [each for each in job_ids if provisioner.get_progress(each).state != "done"]
+    if not unfinished:
+        return
+    holder = await asyncio.to_thread(runner.start_background, house.root)
+    await provisioner.leave()
+    who = f"pid {holder.pid} ({clean(holder.verb)})"
+    for job_id in unfinished:
         taken = await provisioner.taken(job_id)
-        who = f"pid {holder.pid} ({clean(holder.verb)})"
         if taken is None or taken.who.pid == holder.pid:
             output.note(f"{who} goes on with it: rbee jobs shows how far it is")
         else:
             other = f"pid {taken.who.pid} ({clean(taken.verb)})"
             output.note(f"{other} is at it already; {who} goes on with it should that end")
-    progress = provisioner.get_progress(job_id)
-    if as_json:
-        output.print_json(progress)
-    else:
-        output.result(job_id)
 
 
 async def bring(house: "Engine", job_id: str, *, as_json: bool) -> None:
     """Run, take up or follow a job with its progress shown, and print the model; Ctrl-C pauses the job."""
-    from rbee_tui.cli import progress  # noqa: PLC0415 - a search does not pay for it
+    (ended,) = await see_through(house, [job_id])
+    _print_model(house, ended, as_json=as_json)
 
+
+async def see_through(house: "Engine", job_ids: Sequence[str]) -> list[JobProgress]:
+    """Run, take up or follow jobs to their ends, one's progress shown after the other's; Ctrl-C pauses all.
+
+    What fails does not stop the others; the first error is raised when all have ended.
+    """
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -148,23 +164,40 @@ async def bring(house: "Engine", job_id: str, *, as_json: bool) -> None:
         interrupted.set()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    pausing = asyncio.create_task(_pause_when(interrupted, house, job_id))
+    pausing = asyncio.create_task(_pause_when(interrupted, house, job_ids))
     try:
-        ended = await progress.follow(house.provisioner, job_id)
-    except PausedError as error:
-        if not interrupted.is_set():
-            raise
-        output.note(f"{error}\n  -> {error.hint}")
-        raise click.exceptions.Exit(130) from None
+        ended, errors = await _follow_all(house, job_ids)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         pausing.cancel()
-    _print_model(house, ended, as_json=as_json)
+    paused = bool(errors) and all(isinstance(error, PausedError) for error in errors)
+    for error in errors if interrupted.is_set() and paused else errors[1:]:
+        output.note(f"{error}\n  -> {error.hint}")
+    if interrupted.is_set() and paused:
+        raise click.exceptions.Exit(130)
+    if errors:
+        raise errors[0]
+    return ended
 
 
-async def _pause_when(interrupted: asyncio.Event, house: "Engine", job_id: str) -> None:
+async def _follow_all(house: "Engine", job_ids: Sequence[str]) -> tuple[list[JobProgress], list[RbeeError]]:
+    from rbee_tui.cli import progress  # noqa: PLC0415 - a search does not pay for it
+
+    ended: list[JobProgress] = []
+    errors: list[RbeeError] = []
+    for job_id in job_ids:
+        try:
+            ended.append(await progress.follow(house.provisioner, job_id))
+        except RbeeError as error:
+            errors.append(error)
+    return ended, errors
+
+
+async def _pause_when(interrupted: asyncio.Event, house: "Engine", job_ids: Sequence[str]) -> None:
     await interrupted.wait()
-    await house.provisioner.pause(job_id)
+    for job_id in job_ids:
+        with suppress(RefusedError):  # it has ended
+            await house.provisioner.pause(job_id)
 
 
 def _print_model(house: "Engine", ended: JobProgress, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rbee_tui.cli import output
+from rbee_tui.cli import output, updating
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
 from rbee_tui.engine.artifacts import Entry, Health, Model
@@ -199,31 +199,8 @@ async def _repair(name: str, *, as_json: bool) -> None:
             output.note(f"{clean(found.id)} is whole: nothing to repair")
 
 
-@models.command()
-@json_option
-def outdated(*, as_json: bool) -> None:
-    """Ask the Hub which models have newer files there, and say what brings them."""
-    from rbee_tui.engine import updates  # noqa: PLC0415 - only this verb asks
-
-    house = engine("models outdated")
-    found = updates.look(house.models.list(), house.hub)
-    if as_json:
-        output.print_json(found)
-        return
-    rows = [
-        (size(each.size_bytes) if each.size_bytes else "", each.state, each.newest[:12], each.id)
-        for each in found
-        if each.state != "current"
-    ]
-    if rows:
-        titles = ("NEWEST COMMIT", "ID")
-        columns = (output.Column("SIZE", right=True), output.Column("STATE"), *map(output.Column, titles))
-        output.print_table(columns, rows)
-    else:
-        output.note(f"{len(found)} compared: all are the newest")
-    for each in found:
-        if each.state != "current":
-            output.note(clean(each.command or f"{each.id}: {each.reason}"))
+models.add_command(updating.outdated)
+models.add_command(updating.update)
 
 
 @models.command(name="import")

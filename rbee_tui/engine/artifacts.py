@@ -79,6 +79,8 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     repo: str | None = None
     revision: str | None = None
     """The commit that the files come from."""
+    requested_revision: str | None = None
+    """The branch, tag or commit that was asked for, which an update asks for again; None: `main`."""
     files: list[ModelFile] = []
     format: str | None = None
     architecture: str | None = None

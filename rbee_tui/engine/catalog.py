@@ -1,4 +1,7 @@
-"""The two catalogs: a directory for each artifact, its metadata.json the truth, many processes at once."""
+"""The two catalogs: a directory for each artifact, its metadata.json the truth, many processes at once.
+
+It is over 400 lines because each change of a metadata.json is one step under a lock, and all share its parts.
+"""
 
 import os
 import threading
@@ -134,11 +137,17 @@ class Catalog(Generic[ArtifactT]):
         return self.change(id, lambda artifact: msgspec.structs.replace(artifact, **changes), changes)
 
     def change(
-        self, id: str, decide: Callable[[ArtifactT], ArtifactT], fields: dict[str, Any] | None = None
+        self,
+        id: str,
+        decide: Callable[[ArtifactT], ArtifactT],
+        fields: dict[str, Any] | None = None,
+        *,
+        staged: Path | None = None,
     ) -> Entry[ArtifactT]:
         """Read an artifact, decide what it becomes and write it, in one step for all processes.
 
-        `fields` make an artifact where there is none that can be read.
+        `fields` make an artifact where there is none that can be read. A `staged` directory gets the new
+        metadata and changes places with the artifact's.
         """
         with self._change_lock(f"update {self.noun}"):
             found = self._find(id)
@@ -146,7 +155,7 @@ class Catalog(Generic[ArtifactT]):
             artifact = found.entry.artifact
             if artifact is None:
                 artifact = self._anew(found, fields or {})
-            self._write(found.name, decide(artifact), before, found.entry)
+            self._write(found.name, decide(artifact), before, found.entry, staged)
         self.facts.tell(f"{self.noun}.updated", id)
         return self._read(found.name, id)
 
@@ -276,9 +285,14 @@ class Catalog(Generic[ArtifactT]):
         return artifact
 
     def _write(
-        self, name: str, artifact: ArtifactT, before: dict[str, Any], entry: Entry[ArtifactT] | None
+        self,
+        name: str,
+        artifact: ArtifactT,
+        before: dict[str, Any],
+        entry: Entry[ArtifactT] | None,
+        staged: Path | None = None,
     ) -> None:
-        path = beneath(self.path, name)
+        path = staged or beneath(self.path, name)
         stamp = now()
         created = (entry.created_at if entry else None) or stamp
         updated = max(stamp, (entry.updated_at if entry else None) or "")
@@ -288,6 +302,10 @@ class Catalog(Generic[ArtifactT]):
         # Whoever writes holds the change lock: what looks like a write under way was left by a killed one.
         durable.sweep(path / METADATA)
         durable.write(path / METADATA, raw, entries.FILE_MODE)
+        if staged is not None:
+            from rbee_tui.engine import switching  # noqa: PLC0415 - ctypes, which a listing does not need
+
+            switching.exchange(staged, beneath(self.path, name))
 
 
 class ModelCatalog(Catalog[Model]):

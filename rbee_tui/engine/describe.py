@@ -67,11 +67,18 @@ def pull_command(model: Model) -> str:
     """The command that brings a model again; empty where it came from no repository."""
     if model.repo is None:
         return ""
-    file = model.source_url.partition(f"/resolve/{model.revision}/")[2]
-    usual = default_model_id(model.repo, file or None)
+    file = file_of(model)
+    revision = model.requested_revision
+    usual = default_model_id(model.repo, file)
     owner = model.repo.partition("/")[0].lower()
     named = "" if model.id in (usual, f"{usual}--{owner}") else f" --id {shlex.quote(model.id)}"
-    return clean(f"rbee pull {shlex.quote(model.repo + (f':{file}' if file else ''))}{named}")
+    what = model.repo + (f"@{revision}" if revision else "") + (f":{file}" if file else "")
+    return clean(f"rbee pull {shlex.quote(what)}{named}")
+
+
+def file_of(model: Model) -> str | None:
+    """The file of its repository that names a model; None for a whole repository, or where nobody knows."""
+    return model.source_url.partition(f"/resolve/{model.revision}/")[2] or None
 
 
 def changes(model: Model) -> dict[str, Any]:

@@ -7,6 +7,7 @@ link or redirect elsewhere, that gives up in time, and that never sleeps to ask 
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -269,12 +270,18 @@ def _check_name(repo: str) -> None:
 
 
 _prepared: list[bool] = []
+_preparing = threading.Lock()
 
 
 def _prepare_library() -> None:
     """Give the library our client once, and silence what it would print."""
-    if _prepared:
-        return
+    with _preparing:
+        if not _prepared:
+            _prepare()
+            _prepared.append(True)
+
+
+def _prepare() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx2  # noqa: PLC0415 - as above
     from huggingface_hub.utils import logging as library_logging  # noqa: PLC0415 - as above
@@ -301,7 +308,6 @@ def _prepare_library() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     library_logging.set_verbosity_error()
     set_client_factory(make)
-    _prepared.append(True)
 
 
 def _guard(request: "httpx2.Request") -> None:

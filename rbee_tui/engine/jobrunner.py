@@ -11,17 +11,18 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, durable, ids, transfer
+from rbee_tui.engine import describe, durable, switching, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
-from rbee_tui.engine.errors import NotFoundError, RbeeError
+from rbee_tui.engine.durable import Lock
+from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.jobfiles import clean_up, conclude, part_path, source_of
 from rbee_tui.engine.jobs import (
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
     ActiveFile,
     Outcome,
-    PlannedFile,
     Record,
     Run,
     State,
@@ -29,12 +30,12 @@ from rbee_tui.engine.jobs import (
     finished_bits,
 )
 from rbee_tui.engine.meter import Meter
-from rbee_tui.engine.paths import Root, beneath
+from rbee_tui.engine.paths import beneath
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import now, size
-from rbee_tui.engine.transfer import Progress, Source, Traffic
+from rbee_tui.engine.transfer import Progress, Traffic
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
@@ -82,6 +83,8 @@ class JobRunner:
         self._state: State = "queued"
         self._beat = 0.0
         self._stamp = (0, 0)
+        self._busy = ""
+        """Who has the model's files in use, while they are to be switched."""
 
     def leave(self) -> None:
         """Let go of the job as soon as its threads have stopped; it stays wanted, for whoever adopts it."""
@@ -99,15 +102,51 @@ class JobRunner:
         self._note("queued")
         try:
             with suppress(transfer.Stopped):
-                while await self._wait_admitted():
+                await asyncio.to_thread(self._prepare)
+                while not self._is_finished and await self._wait_admitted():
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
-                    await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
+                    if not self.record.staged:
+                        await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
                     if await self._fetch_turn():
                         break
-            return await asyncio.to_thread(self._end)
+            lock = await self._when_free()
+            try:
+                return await asyncio.to_thread(self._end, free=lock.held)
+            finally:
+                lock.release()
         except RbeeError as error:
             return await asyncio.to_thread(self._fail, error)
+
+    def _prepare(self) -> None:
+        """Mend what a killed run left of a switch; begin with what the newer files share with the old."""
+        record = self.record
+        if not record.staged:
+            return
+        switching.recover(self._models.directory(record.model.id), self._home)
+        entry = self._models.get(record.model.id)
+        switching.gather(self._models.directory(record.model.id), entry.artifact, self._home, record.files)
+
+    @property
+    def _is_finished(self) -> bool:
+        return len(self._finished) == len(self.record.files)
+
+    @property
+    def _home(self) -> Path:
+        """Where the files go: the model's directory, or beside a whole one."""
+        model_id = self.record.model.id
+        if self.record.staged:
+            return switching.staging(self._store.root, model_id)
+        return self._models.directory(model_id)
+
+    async def _when_free(self) -> Lock:
+        """The model's lock, to switch its files under; not held where that is not to be, or not any more."""
+        lock = self._models.lock(self.record.model.id, self._verb)
+        if self.record.staged and self._is_finished:
+            while not lock.try_acquire() and not self._leaving and self.record.wanted == "running":
+                self._busy = lock.busy_text()
+                await self._tick(rest=_QUEUED_SECONDS)
+        return lock
 
     async def _wait_admitted(self) -> bool:
         fresh = True  # whoever comes may go at once; who waits takes part in the looks of all
@@ -177,7 +216,7 @@ class JobRunner:
         if stop.is_set():
             raise transfer.Stopped
         source = source_of(self.record, planned)
-        target = beneath(self._models.directory(self.record.model.id), planned.target)
+        target = beneath(self._home, planned.target)
         progress = self.progress[index]
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
@@ -263,7 +302,7 @@ class JobRunner:
             for i, file in enumerate(self.record.files)
         )
         connections = sum(p.connections for p in self.progress)
-        reasons = [p.waiting_for for p in self.progress if p.waiting_for]
+        reasons = [reason for reason in (self._busy, *(p.waiting_for for p in self.progress)) if reason]
         if self._state == "queued":
             reasons = [f"{JOBS_AT_ONCE} downloads before it"]
         return Run(
@@ -292,11 +331,11 @@ class JobRunner:
         fields = describe.changes(model) if status == AVAILABLE or entry.artifact is None else {}
         self._models.update(model.id, **fields, status=status)
 
-    def _end(self) -> Ending:
+    def _end(self, *, free: bool) -> Ending:
         record = self.record = self._store.get(self.record.id)
         if record.outcome is not None:
             return record.outcome.state
-        if len(self._finished) == len(record.files):
+        if self._is_finished and (free or not record.staged):
             return self._complete()
         if record.wanted == "cancelled":
             clean_up(record, self._store, self._models, self._facts, self._verb)
@@ -313,11 +352,17 @@ class JobRunner:
         return f"{size(self.snapshot().downloaded)} of {size(self.record.total)}"
 
     def _complete(self) -> Ending:
-        model = describe.finished_model(self.record, self._models.directory(self.record.model.id))
-        self._store_model(model, AVAILABLE)
+        record, told = self.record, "here"
+        if record.staged:
+            told = "updated"
+            if not switching.is_switched(self._models, record):
+                switching.switch(self._models, describe.finished_model(record, self._home), self._home)
+            switching.tidy(self._models, record.model.id)
+        else:
+            self._store_model(describe.finished_model(record, self._home), AVAILABLE)
         conclude(self._store, self.record.id, self._verb, Outcome(state="done", at=now()))
         self._note("done")
-        self._facts.tell("job.done", self.record.id, f"{model.id} is here and verified")
+        self._facts.tell("job.done", self.record.id, f"{record.model.id} is {told} and verified")
         return "done"
 
     def _fail(self, error: RbeeError) -> Ending:
@@ -325,58 +370,8 @@ class JobRunner:
         self.record = conclude(self._store, self.record.id, self._verb, outcome)
         # The entry may be what could not be written; the record has the error either way.
         with suppress(RbeeError):
-            self._models.update(self.record.model.id, status=failed(str(error)))
+            if not self.record.staged:  # the old files are as whole as before
+                self._models.update(self.record.model.id, status=failed(str(error)))
         self._note("failed")
         self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {error}")
         return "failed"
-
-
-def source_of(record: Record, planned: PlannedFile) -> Source:
-    """Where the transfer finds a planned file, and what it must be."""
-    return Source(
-        endpoint=record.endpoint,
-        repo=record.repo,
-        revision=record.revision,
-        path=planned.path,
-        size_bytes=planned.size_bytes,
-        sha256=planned.sha256,
-        blob_id=planned.blob_id,
-    )
-
-
-def conclude(store: JobStore, job_id: str, verb: str, outcome: Outcome) -> Record:
-    """Write a job's outcome into its record, once."""
-    return store.change(
-        job_id, verb, lambda r: r if r.outcome else msgspec.structs.replace(r, outcome=outcome)
-    )
-
-
-def part_path(record: Record, planned: PlannedFile, root: Root) -> Path:
-    """The arriving file of a planned one; told by the record alone, wherever the model's directory is."""
-    name = transfer.part_name(ids.directory(record.model.id), source_of(record, planned))
-    return root.part_directory() / name
-
-
-def part_paths(record: Record, root: Root) -> list[Path]:
-    """The arriving files of a job."""
-    return [part_path(record, planned, root) for planned in record.files]
-
-
-def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
-    """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock.
-
-    Partial files stay where the record says so, for a later download of the same files.
-    """
-    for part in () if record.keep_partial else part_paths(record, store.root):
-        transfer.discard(part)
-        durable.sweep(transfer.journal_path(part))
-    try:
-        if record.fresh_entry:
-            models.remove(record.model.id)
-        else:
-            models.update(record.model.id, status=record.model.status)
-    except NotFoundError:
-        pass
-    conclude(store, record.id, verb, Outcome(state="cancelled", at=now()))
-    partial = "kept" if record.keep_partial else "gone"
-    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; its partial files are {partial}")

@@ -89,6 +89,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Indices of the files that are paused on their own."""
     repairs: bool = False
     """Whether it mends a model that was whole: what is there of it stays when it is cancelled."""
+    staged: bool = False
+    """Whether its files gather beside a whole model's and take their place together once all are verified."""
     keep_partial: bool = False
     """Whether cancelling it leaves what has arrived, for a later download of the same files."""
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rbee_tui.engine.artifacts import Entry, Health, Model
+from rbee_tui.engine.artifacts import AVAILABLE, Entry, Health, Model, ModelFile
 from rbee_tui.engine.choices import Choice
 from rbee_tui.engine.errors import NoSpaceError, RefusedError
 from rbee_tui.engine.hub import Repository
 from rbee_tui.engine.ids import default_model_id
 from rbee_tui.engine.jobs import PlannedFile, Record
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, size
 
 
@@ -47,6 +48,7 @@ def plan(endpoint: str, repository: Repository, choice: Choice, model_id: str | 
         source_url=url,
         repo=repository.id,
         revision=repository.commit,
+        requested_revision=repository.revision if repository.revision != MAIN else None,
         format=choice.format,
         quantization=choice.quantization,
         license=repository.license,
@@ -89,11 +91,27 @@ def _same_source(entry: Entry[Model] | None, chosen: Plan) -> bool:
     return model is not None and model.repo is None and f"/{chosen.repo}/" in f"{model.source_url}/"
 
 
+def same_file(model: Model | None, file: PlannedFile) -> ModelFile | None:
+    """The file of a model that has the bytes of a planned one, whatever its name."""
+    have = model.files if model else []
+    return next((f for f in have if file.same_bytes(f.size_bytes, f.sha256, f.blob_id)), None)
+
+
+def to_fetch(entry: Entry[Model] | None, files: list[PlannedFile]) -> int:
+    """Bytes that are not here yet: of a whole model, what its newer files do not share with the old."""
+    old = entry.artifact if entry and is_whole(entry) else None
+    return sum(file.size_bytes for file in files if same_file(old, file) is None)
+
+
+def is_whole(entry: Entry[Model] | None) -> bool:
+    """Whether an entry can be used as it is; then what is newer gathers beside it."""
+    available = entry is not None and entry.artifact is not None and entry.artifact.status == AVAILABLE
+    return available and entry is not None and entry.health is Health.OK
+
+
 def already_here(entry: Entry[Model] | None, files: list[PlannedFile]) -> bool:
     """Whether the catalog has exactly these files, verified and whole."""
-    if entry is None or entry.artifact is None or entry.health is not Health.OK:
-        return False
-    if entry.artifact.status != "Available":
+    if entry is None or entry.artifact is None or not is_whole(entry):
         return False
     have = {file.path: file for file in entry.artifact.files}
     return all(

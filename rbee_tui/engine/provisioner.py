@@ -31,7 +31,8 @@ from rbee_tui.engine.errors import (
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobrunner import JobRunner, clean_up, conclude, part_paths, source_of
+from rbee_tui.engine.jobfiles import clean_up, conclude, part_paths, source_of
+from rbee_tui.engine.jobrunner import JobRunner
 from rbee_tui.engine.jobs import (
     ADOPTIONS_WITHOUT_A_BYTE,
     FILES_AT_ONCE,
@@ -54,10 +55,12 @@ from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.repair import Repair
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import clean, now, size
 from rbee_tui.engine.transfer import Progress, Traffic
 from rbee_tui.engine.transfer.mend import take_back
+from rbee_tui.engine.updates import Update
 
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
@@ -123,7 +126,7 @@ class ModelProvisioner:
         file: str | None = None,
         *,
         id: str | None = None,
-        revision: str = "main",
+        revision: str = MAIN,
         gentle: bool = False,
     ) -> str:
         """Start, join or take up the download of one choice of a repository; returns the job's id.
@@ -138,13 +141,20 @@ class ModelProvisioner:
             self._start(record.id, lock)
         return record.id
 
+    async def update(self, newer: Update) -> str:
+        """Start the download of a model's newer files; returns the job's id, raises as `download_model`.
+
+        The old files stay in their place, whole and in use, until every new one is verified.
+        """
+        return await self.download_model(newer.repo, newer.file, id=newer.id, revision=newer.revision)
+
     def plan(
         self,
         repo: str,
         file: str | None = None,
         *,
         id: str | None = None,
-        revision: str = "main",
+        revision: str = MAIN,
     ) -> Plan:
         """What `download_model` would bring; blocking, writes nothing."""
         repository = self.hub.repository(repo, revision)
@@ -169,9 +179,13 @@ class ModelProvisioner:
                 return self._take_up(unfinished), None
             here = planning.already_here(entry, chosen.files)
             if not here:
-                planning.require_room(chosen.total, self._free(), self._promised(records))
+                needed = planning.to_fetch(entry, chosen.files)
+                planning.require_room(needed, self._free(), self._promised(records))
+            else:
+                self._follow_from_now_on(entry, chosen.model)
             record = self._new_record(chosen, records, entry, here=here)
-            record = msgspec.structs.replace(record, gentle=gentle)
+            staged = not here and planning.is_whole(entry)
+            record = msgspec.structs.replace(record, gentle=gentle, staged=staged)
             # Locked before it is written, so that no adopter comes between.
             lock = self.store.job_lock(record.id, self.verb).acquire() if not here else None
             self.store.put(record)
@@ -275,6 +289,12 @@ class ModelProvisioner:
             finished=list(range(len(chosen.files))) if here else [],
             outcome=Outcome(state="done", at=now()) if here else None,
         )
+
+    def _follow_from_now_on(self, entry: Entry[Model] | None, asked: Model) -> None:
+        """Remember the branch that a model was asked for by that has its files already."""
+        there = entry.artifact if entry else None
+        if there is not None and there.requested_revision != asked.requested_revision:
+            self.models.update(asked.id, requested_revision=asked.requested_revision)
 
     def _take_up(self, record: Record) -> Record:
         """The record, wanted again; the caller holds `records_lock`."""

@@ -58,10 +58,10 @@ def discard(taken: Path) -> None:
     """Delete what was taken away, and what a killed process left in the trash before."""
     for path in {taken, *taken.parent.iterdir()}:
         with storage("remove", path):
-            _delete(path)
+            delete(path)
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
     """Delete a tree, a file or a link; another process may be at the same one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

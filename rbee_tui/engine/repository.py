@@ -6,6 +6,8 @@ import msgspec
 
 from rbee_tui.engine.choices import RemoteFile
 
+MAIN = "main"
+"""The branch that a repository has of itself."""
 Sort = Literal["trending", "downloads", "likes", "recent"]
 SORTS: tuple[Sort, ...] = ("downloads", "trending", "likes", "recent")
 

@@ -1,17 +1,22 @@
 """Whether the Hub has something newer than what is here: by the files' hashes, not by the commit alone."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 import msgspec
 
 from rbee_tui.engine import choices
 from rbee_tui.engine.artifacts import Entry, Model
-from rbee_tui.engine.describe import pull_command
+from rbee_tui.engine.describe import file_of, pull_command
 from rbee_tui.engine.errors import AccessError, NotFoundError, UsageError
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.repository import Repository
+from rbee_tui.engine.repository import MAIN, Repository
 
-State = Literal["current", "newer", "gone"]
+State = Literal["current", "newer", "gone", "pinned"]
+_AT_ONCE = 8
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,47 +25,79 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     repo: str
     state: State
-    """`current`: its files are the newest; `newer`: others stand in their place; `gone`: it is not there."""
+    """`current`: its files are the newest; `newer`: others stand in their place; `gone`: it is not there;
+    `pinned`: a commit was asked for, which never changes."""
     commit: str
     """That the files here come from."""
+    revision: str = MAIN
+    """The branch or tag that is followed: the one that was asked for."""
+    file: str | None = None
+    """Which of the repository's choices it is; None for a whole repository."""
     newest: str = ""
-    """The commit of the repository's main branch."""
+    """The commit that the revision names now."""
     size_bytes: int = 0
     """Of the newer files."""
     command: str = ""
-    """That brings them; each old file stays until the new one is verified."""
+    """That brings them; the old files stay until all the new ones are verified."""
     reason: str = ""
 
 
 def look(entries: list[Entry[Model]], hub: Hub) -> list[Update]:
-    """Compare every model that came from a repository with what that has now; one question for each."""
-    known: dict[str, Repository | str] = {}
-    found: list[Update] = []
-    for entry in entries:
-        model = entry.artifact
-        if model is None or not model.repo or not model.revision or not model.files:
-            continue
-        if model.repo not in known:
-            try:
-                known[model.repo] = hub.repository(model.repo)
-            except (NotFoundError, AccessError) as error:
-                known[model.repo] = str(error)
-        found.append(compare(entry.id, model, known[model.repo]))
-    return found
+    """Compare every model that came from a repository with what that has now.
+
+    One question for each repository and revision, several at once. Raises what the Hub answers, but for a
+    repository or revision that is not to be had.
+    """
+    models = [
+        (entry.id, entry.artifact) for entry in entries if entry.artifact and _comes_from_hub(entry.artifact)
+    ]
+    asked = sorted({_named(model) for _, model in models if not is_pinned(model)})
+    with ThreadPoolExecutor(_AT_ONCE, "rbee-updates") as threads:
+        known = dict(zip(asked, threads.map(partial(_ask, hub), asked), strict=True))
+    return [compare(model_id, model, known.get(_named(model))) for model_id, model in models]
 
 
-def compare(model_id: str, model: Model, there: Repository | str) -> Update:
+def _comes_from_hub(model: Model) -> bool:
+    return bool(model.repo and model.revision and model.files)
+
+
+def _named(model: Model) -> tuple[str, str]:
+    return model.repo or "", model.requested_revision or MAIN
+
+
+def _ask(hub: Hub, named: tuple[str, str]) -> Repository | str:
+    try:
+        return hub.repository(*named)
+    except (NotFoundError, AccessError) as error:
+        return str(error)
+
+
+def is_pinned(model: Model) -> bool:
+    """Whether the model was asked for by its commit."""
+    asked = model.requested_revision or ""
+    return _COMMIT.fullmatch(asked) is not None and (model.revision or "").startswith(asked)
+
+
+def compare(model_id: str, model: Model, there: Repository | str | None) -> Update:
     """One model with its repository; a text says why there is none. Pure."""
-    update = Update(id=model_id, repo=model.repo or "", state="gone", commit=model.revision or "")
+    update = Update(
+        id=model_id,
+        repo=model.repo or "",
+        state="gone",
+        commit=model.revision or "",
+        revision=model.requested_revision or MAIN,
+        file=file_of(model),
+    )
+    if there is None:
+        return msgspec.structs.replace(update, state="pinned", newest=update.commit)
     if isinstance(there, str):
         return msgspec.structs.replace(update, reason=there)
     update = msgspec.structs.replace(update, newest=there.commit)
     hashes = {file.sha256 or file.blob_id for file in there.files}
     if all((file.sha256 or file.blob_id) in hashes for file in model.files):
         return msgspec.structs.replace(update, state="current")
-    file = model.source_url.partition(f"/resolve/{model.revision}/")[2] or None
     try:
-        chosen = choices.pick(there.id, there.files, file)
+        chosen = choices.pick(there.id, there.files, update.file)
     except (NotFoundError, UsageError) as error:
         return msgspec.structs.replace(update, reason=str(error))
     return msgspec.structs.replace(

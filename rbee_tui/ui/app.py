@@ -26,7 +26,7 @@ from rbee_tui.engine.text import clean
 from rbee_tui.ui import styles
 from rbee_tui.ui.bridge import Bridge
 from rbee_tui.ui.driver import Driver
-from rbee_tui.ui.flows import adding, finding, fitting, keeping, leaving, working
+from rbee_tui.ui.flows import adding, finding, fitting, keeping, leaving, updating, working
 from rbee_tui.ui.gate import Gate
 from rbee_tui.ui.glyphs import ASCII, UNICODE
 from rbee_tui.ui.house import Activity, House
@@ -408,6 +408,7 @@ class RbeeApp(App[list[str]]):
         "details": keeping.show_details,
         "verify": keeping.verify,
         "fetch": keeping.fetch_again,
+        "newer": updating.newer,
         "import": keeping.take_up,
         "pause": keeping.pause,
         "repair": keeping.repair,

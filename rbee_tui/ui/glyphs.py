@@ -23,6 +23,8 @@ class Glyphs:
     frame: str
     """Top left, horizontal, top right, vertical, bottom left, bottom right."""
     dash: str
+    newer: str
+    """Something better is to be had."""
     branch: str
     """Before a file of a download."""
 
@@ -39,6 +41,7 @@ UNICODE: Final = Glyphs(
     steps="▁▂▃▄▅▆▇█",
     frame="╭─╮│╰╯",
     dash="·",
+    newer="↑",
     branch="└",
 )
 
@@ -54,6 +57,7 @@ ASCII: Final = Glyphs(
     steps="_..--==#",
     frame="+-+|++",
     dash="-",
+    newer="^",
     branch="`",
 )
 
@@ -87,6 +91,7 @@ _TWINS: Final = {
         "steps",
         "frame",
         "dash",
+        "newer",
         "branch",
     )
     for theirs, ours in zip(getattr(UNICODE, field), getattr(ASCII, field), strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.board import Changes
@@ -9,6 +10,9 @@ from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.jobs import JobProgress, State
 from rbee_tui.engine.settings import Settings
 from rbee_tui.engine.workers.record import RunningWorker
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.updates import Update
 
 UNFINISHED: frozenset[State] = frozenset(
     {"queued", "running", "pausing", "paused", "interrupted", "not responding", "foreign"}
@@ -53,6 +57,8 @@ class House:
     """Bytes of disk that unfinished downloads will still take."""
     known: set[str] = field(default_factory=set[str])
     """Which values have come at all: before that a pane is not empty, it is not read yet."""
+    newer: "dict[str, Update]" = field(default_factory=dict[str, "Update"])
+    """Models that had newer files at the Hub when it was asked last."""
     activities: dict[str, Activity] = field(default_factory=dict[str, Activity])
 
     def take(self, changes: Changes) -> set[str]:
@@ -69,6 +75,9 @@ class House:
             else:
                 setattr(self, key, value)
                 touched.add(key)
+        if "models" in touched and self.newer:
+            there = {each.id: each.artifact.revision for each in self.models if each.artifact}
+            self.newer = {key: each for key, each in self.newer.items() if there.get(key) == each.commit}
         self.known |= touched
         return touched
 

@@ -191,6 +191,15 @@ ACTIONS = (
         14,
     ),
     Action(
+        "newer",
+        ("n",),
+        "n",
+        "Newer",
+        "ask the Hub which models have newer files, mark them, and update one or all",
+        "Models",
+        lambda s: s.pane == "models" and s.line is not None,
+    ),
+    Action(
         "repair",
         ("r",),
         "r",

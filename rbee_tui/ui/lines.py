@@ -46,6 +46,8 @@ class ModelLine:
     job: JobProgress | None = None
     running: RunningWorker | None = None
     activity: Activity | None = None
+    newer: bool = False
+    """Whether the Hub has newer files."""
 
     @property
     def key(self) -> str:
@@ -133,9 +135,9 @@ NARROW_MODEL_COLUMNS = (
 )
 
 
-UnderWay: TypeAlias = tuple[JobProgress | None, RunningWorker | None, Activity | None]
+UnderWay: TypeAlias = tuple[JobProgress | None, RunningWorker | None, Activity | None, bool]
 """What goes on with a model, as a line of it has it."""
-_NOTHING: UnderWay = (None, None, None)
+_NOTHING: UnderWay = (None, None, None, False)
 
 
 def models_under_way(house: House) -> dict[str, UnderWay]:
@@ -143,8 +145,8 @@ def models_under_way(house: House) -> dict[str, UnderWay]:
     jobs = {job.model_id: job for job in house.jobs.values() if job.state not in ("done", "cancelled")}
     running = {each.model: each for each in house.running}
     doing = {each.id: each for each in house.activities.values() if each.verb != "installing"}
-    ids = jobs.keys() | running.keys() | doing.keys()
-    return {each: (jobs.get(each), running.get(each), doing.get(each)) for each in ids}
+    ids = jobs.keys() | running.keys() | doing.keys() | house.newer.keys()
+    return {each: (jobs.get(each), running.get(each), doing.get(each), each in house.newer) for each in ids}
 
 
 def model_lines(house: House) -> list[ModelLine]:
@@ -177,7 +179,7 @@ def model_status(line: ModelLine, glyphs: Glyphs) -> tuple[str, str]:
     if job is not None and entry.health is not Health.OK:
         return _job_status(job, glyphs)
     if entry.health is Health.OK:
-        return _well(entry, glyphs)
+        return (f"{glyphs.newer} newer", "accent") if line.newer else _well(entry, glyphs)
     if entry.health in (Health.DAMAGED, Health.BROKEN):
         return f"{glyphs.wrong} {entry.health}", "wrong"
     return f"{glyphs.dash} {entry.health}", "busy"

@@ -22,7 +22,7 @@ from rbee_tui.engine.errors import (
     UsageError,
 )
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobrunner import part_paths
+from rbee_tui.engine.jobfiles import part_paths
 from rbee_tui.engine.jobs import JobProgress, Outcome, Record
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner, raise_for

@@ -32,6 +32,10 @@ class TestOutdated:
             assert file.read_bytes() == old
             assert rbee.run(*found["command"].split()[1:]).strip() == model
             assert file.read_bytes() == new
+            repo.push({NAME: old})
+            assert rbee.run("models", "update", "--all").strip() == model
+            assert file.read_bytes() == old
+            assert rbee.json("models", "update", model[:4]) == []
             (found,) = rbee.json("models", "outdated")
             assert found["state"] == "current"
             assert rbee.json("models", "verify", model)[0]["ok"]
@@ -46,3 +50,5 @@ class TestOutdated:
             (found,) = rbee.json("models", "outdated")
             assert found["state"] == "gone"
             assert "there is no repository acme/tiny" in found["reason"]
+            rbee.fails("models", "update", "tiny-f16", code=3, saying="cannot be updated")
+            rbee.fails("models", "update", code=2, saying="name one model, or --all")

@@ -1,0 +1,58 @@
+"""Updating: which models have newer files at the Hub, a question with the figures, the downloads."""
+
+from typing import TYPE_CHECKING
+
+from rbee_tui.engine.text import clean, size
+from rbee_tui.ui.keys import Situation
+from rbee_tui.ui.lines import ModelLine
+from rbee_tui.ui.screens.question import Answer, Question
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.updates import Update
+    from rbee_tui.ui.app import RbeeApp
+
+_LISTED = 8
+
+
+async def newer(app: "RbeeApp", situation: Situation) -> None:
+    """Ask the Hub which models have newer files, mark them, and offer to bring them."""
+    app.narrate("asking the Hub for newer files", "busy")
+    found = await app.bridge.ask(_look)
+    app.house.newer = {each.id: each for each in found if each.state == "newer"}
+    app.main.show({"activities"})
+    updates = list(app.house.newer.values())
+    if not updates:
+        gone = sum(each.state == "gone" for each in found)
+        said = f"{gone} of {len(found)} models are not at the Hub any more" if gone else "all are the newest"
+        app.narrate(said if gone else f"{len(found)} models compared: {said}", "quiet" if gone else "ok")
+        return
+    line = situation.line
+    here = app.house.newer.get(line.entry.id) if isinstance(line, ModelLine) else None
+    answer = await app.question(_question(updates, here))
+    for each in updates if answer == "all" else [here] if answer == "one" and here else []:
+        job_id = await app.bridge.call(lambda engine, each=each: engine.provisioner.update(each))
+        app.show_line("downloads", job_id)
+
+
+def _look(engine: "Engine") -> "list[Update]":
+    from rbee_tui.engine import updates  # noqa: PLC0415 - the first picture does not wait for it
+
+    return updates.look(engine.models.list(), engine.hub)
+
+
+def _question(updates: "list[Update]", here: "Update | None") -> Question:
+    count = len(updates)
+    lines = [(f"{count} model{'s have' if count > 1 else ' has'} newer files at the Hub:", ""), ("", "")]
+    lines += [
+        (f"{size(each.size_bytes):>9}  {clean(each.id)}", "strong" if each is here else "")
+        for each in updates[:_LISTED]
+    ]
+    if count > _LISTED:
+        lines.append((f"{'':>9}  and {count - _LISTED} more", "quiet"))
+    lines += [("", ""), ("The old files stay, and in use, until all the new are verified.", "quiet")]
+    every = sum(each.size_bytes for each in updates)
+    one = [Answer("u", "Enter", f"Update {clean(here.id)}", "one")] if here else []
+    shown = "a" if one else "Enter"
+    more = [Answer("a", shown, f"Update all, {size(every)}", "all")] if count > 1 or not one else []
+    return Question("Newer files", lines, [*one, *more])
