@@ -30,9 +30,10 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 PACKAGE = CHECKOUT / "rbee_tui"
 
 FACES = {"textual", "starlette", "uvicorn"}
-HEAVY = {"httpx", "httpx2", "huggingface_hub", "psutil", "pynvml", "rich", "urllib3"}
+HEAVY = {"cryptography", "httpx", "httpx2", "huggingface_hub", "psutil", "pynvml", "rich", "urllib3"}
 # The one home of each library.
 HOMES = {
+    "cryptography": "engine/listing/signing.py",
     "httpx": "engine/http.py",
     "huggingface_hub": "engine/hub.py",
     "pynvml": "engine/hardware/nvml.py",

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rbee_tui.cli import output
+from rbee_tui.cli import catalogs as others
+from rbee_tui.cli import output, serving
+from rbee_tui.cli.catalogs import trust_asking
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
 from rbee_tui.engine.artifacts import Entry, Offer, Worker
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.errors import RefusedError, WorkerError
+from rbee_tui.engine.listing.catalogs import normal
 from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.variants import Selection, Verdict, choose
+from rbee_tui.engine.workers.offers import BUNDLED
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -59,9 +63,12 @@ def select(entries: Sequence[Entry[Worker]]) -> Selection:
 
 
 def _open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
-    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - only listings and installs read them
+    from rbee_tui.engine.listing.catalogs import Catalogs  # noqa: PLC0415 - only listings and installs read it
+    from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
+    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
 
-    return offers.still_open(entries)
+    offered = [*Catalogs(Root.find()).offers(), *offers.bundled()]
+    return offers.still_open(entries, offers.first_of_each(offered))
 
 
 def msgspec_dict(entry: Entry[Worker]) -> dict[str, Any]:
@@ -114,15 +121,29 @@ def _fits(verdict: Verdict | None) -> tuple[str, str]:
 
 @workers.command()
 @click.argument("worker", required=False)
+@click.option(
+    "--from",
+    "source",
+    default="",
+    metavar="URL",
+    help="A worker catalog, whose key is asked about once; bundled: the listing that came with rbee.",
+)
+@click.option("--key", default="", help="The key that the catalog must have.")
+@yes_option
 @json_option
-def install(*, worker: str | None, as_json: bool) -> None:
-    """Install an offered worker; without a name, the one that fits this machine best."""
+def install(*, worker: str | None, source: str, key: str, yes: bool, as_json: bool) -> None:
+    """Install an offered worker; without a name, the one that fits this machine best.
+
+    Worker catalogs that are trusted go before the bundled listing.
+    """
 
     async def main() -> Entry[Worker]:
         house = engine("workers install")
+        if source and source != BUNDLED:
+            await _introduce(house, source, key, yes=yes)
         worker_id = choose_offer(house.workers.list()) if worker is None else worker
         output.note(f"installing {clean(worker_id)}")
-        return await install_shown(house, worker_id)
+        return await install_shown(house, worker_id, source)
 
     entry = run(main())
     if as_json:
@@ -133,7 +154,14 @@ def install(*, worker: str | None, as_json: bool) -> None:
     output.note(f"{clean(entry.id)} is installed" + (f"; it sees {clean(', '.join(found))}" if found else ""))
 
 
-async def install_shown(house: "Engine", worker_id: str) -> Entry[Worker]:
+async def _introduce(house: "Engine", url: str, key: str, *, yes: bool) -> None:
+    """Trust a catalog that is not trusted yet, after a question; a key that was given is pinned."""
+    trusted = {known.pin.url for known in house.installer.catalogs.trusted()}
+    if key or normal(url) not in trusted:
+        await trust_asking(house.installer.catalogs, url, key, yes=yes)
+
+
+async def install_shown(house: "Engine", worker_id: str, source: str = "") -> Entry[Worker]:
     """Install with its lines shown as they come; an error then has no need to repeat them."""
     shown: list[str] = []
 
@@ -142,7 +170,7 @@ async def install_shown(house: "Engine", worker_id: str) -> Entry[Worker]:
         say_line(line)
 
     try:
-        return await house.installer.install(worker_id, on_line=show)
+        return await house.installer.install(worker_id, on_line=show, source=source)
     except WorkerError as error:
         if error.log and error.log.splitlines()[-1:] == shown[-1:]:
             error.log = ""
@@ -192,3 +220,9 @@ def remove(*, worker: str, yes: bool, as_json: bool) -> None:
     else:
         output.result(clean(worker_id))
         output.note(f"removed: {size(removed.freed_bytes)} are free again")
+
+
+for _verb in (others.catalogs, others.trust, others.distrust):
+    workers.add_command(_verb)
+for _verb in (serving.serve, serving.publish, serving.unpublish, serving.key):
+    workers.add_command(_verb)

@@ -198,7 +198,10 @@ async def _choose(engine: Engine, show: Show) -> Selection:
 def _select(engine: Engine) -> Selection:
     """Which worker fits this machine, of those that are installed and those that are offered."""
     installed = engine.workers.list()
-    return choose(hardware.read(engine.root.path), [*installed, *offers.still_open(installed)])
+    return choose(
+        hardware.read(engine.root.path),
+        [*installed, *offers.still_open(installed, engine.installer.offered())],
+    )
 
 
 async def _start(engine: Engine, show: Show, model_id: str, choice: Selection) -> str:

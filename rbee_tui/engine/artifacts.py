@@ -111,7 +111,11 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     python: str | None = None
     """The interpreter that its launcher runs under."""
     sha256: str | None = None
+    """Of the catalog server's file that it was installed from."""
     signed_by: str | None = None
+    """The key that signed the listing with that file."""
+    catalog: str | None = None
+    """The URL of that catalog; None for one from the bundled listing, or registered."""
 
 
 ArtifactT = TypeVar("ArtifactT", Model, Worker)
@@ -141,8 +145,18 @@ class Requirement(msgspec.Struct, kw_only=True, frozen=True):
     """As `sha256:<hex>`."""
 
 
+class OfferFile(msgspec.Struct, kw_only=True, frozen=True):
+    """The one file of an offer of a worker catalog server."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    kind: Literal["binary", "bundle"]
+    """A program, or a tar file of wheels."""
+
+
 class Offer(msgspec.Struct, kw_only=True, frozen=True):
-    """A worker that may be installed."""
+    """A worker that may be installed: by a recipe that names packages, or from a catalog server's file."""
 
     id: str
     name: str
@@ -162,6 +176,11 @@ class Offer(msgspec.Struct, kw_only=True, frozen=True):
     """A package index besides the user's own; None for the user's own."""
     unavailable: str = ""
     """Why it cannot be installed from its listing; empty when it can."""
+    catalog: str = ""
+    """The URL of the catalog that offers it; empty for the bundled listing."""
+    signed_by: str = ""
+    """The key that signed that catalog's listing."""
+    file: OfferFile | None = None
 
 
 def this_platform() -> str:

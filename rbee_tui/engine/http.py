@@ -1,9 +1,12 @@
-"""Control requests: to workers on this machine, and to the queen. The only import of httpx."""
+"""Control requests: to local workers, to worker catalogs and to the queen. The only import of httpx."""
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +24,53 @@ _POST_SECONDS = 5.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+class Small(NamedTuple):
+    """A whole answer that is short by agreement; names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """At most one byte more than what was agreed: then it is too long."""
+
+
+async def get_small(url: str, most: int, seconds: float) -> Small:
+    """What a server answers, read up to `most` bytes and one; redirects are answers. Raises NetworkError.
+
+    It takes `seconds` at most, also from a server that sends a byte now and then.
+    """
+    import httpx  # noqa: PLC0415 - it loads click and rich where it finds them
+
+    _quiet()
+    bundle = os.environ.get("SSL_CERT_FILE") or None
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            httpx.AsyncClient(verify=ssl.create_default_context(cafile=bundle)) as client,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+        ):
+            body = bytearray()
+            async for chunk in answer.aiter_raw(1 << 16):
+                body += chunk
+                if len(body) > most:
+                    break
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Small(answer.status_code, headers, bytes(body[: most + 1]))
+    except TimeoutError:
+        raise NetworkError(f"{_host(url)} did not answer within {seconds:g} s") from None
+    except (httpx.HTTPError, OSError) as error:
+        reason = clean(str(error))[:160] or type(error).__name__
+        raise NetworkError(f"{_host(url)} does not answer: {reason}", hint="check the address") from error
+
+
+def _host(url: str) -> str:
+    return clean(url.partition("://")[2].partition("/")[0])[:100]
+
+
+def _quiet() -> None:
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 @asynccontextmanager
 async def _client(
     key: str | None, seconds: float | None, *, proxied: bool = False
@@ -31,8 +81,7 @@ async def _client(
     """
     import httpx  # noqa: PLC0415 - it loads click and rich where it finds them
 
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _quiet()
     headers = {"Connection": "close"} | ({"Authorization": f"Bearer {key}"} if key else {})
     limits = httpx.Limits(max_keepalive_connections=0)
     times = httpx.Timeout(seconds, connect=5.0)

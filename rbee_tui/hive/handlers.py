@@ -16,7 +16,7 @@ from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.variants import choose
 from rbee_tui.engine.workers import offers
-from rbee_tui.engine.workers.install import require_fitting
+from rbee_tui.engine.workers.filling import require_fitting
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.hive import devices
 from rbee_tui.hive import operations as ops
@@ -85,16 +85,15 @@ async def catalog_list(engine: Engine, _: ops.WorkerCatalogList) -> Events:
 
     def look() -> list[Any]:
         installed = engine.workers.list()
-        return list(
-            choose(hardware.read(engine.root.path), [*installed, *offers.still_open(installed)]).verdicts
-        )
+        offered = offers.still_open(installed, engine.installer.offered())
+        return list(choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts)
 
     yield RESULT, await asyncio.to_thread(look)
 
 
 async def install(engine: Engine, asked: ops.WorkerInstall) -> Events:
     """Install a worker, with the installer's lines as they come."""
-    await asyncio.to_thread(require_fitting, offers.find(asked.worker_id))
+    await asyncio.to_thread(require_fitting, offers.find(asked.worker_id, engine.installer.offered()))
     yield ACCEPTED, {"worker_id": asked.worker_id}
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     installing = asyncio.create_task(engine.installer.install(asked.worker_id, on_line=lines.put_nowait))

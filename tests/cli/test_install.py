@@ -14,7 +14,7 @@ class Installer:
     def __init__(self, log: str) -> None:
         self.log = log
 
-    async def install(self, worker_id: str, on_line: Callable[[str], None]) -> None:
+    async def install(self, worker_id: str, on_line: Callable[[str], None], source: str) -> None:
         """As the package installer does."""
         on_line("resolving")
         on_line("error: no route")

@@ -254,13 +254,13 @@ class _Transfer:
         detail = (
             f"two downloads of it differ in {len(differing)} of {len(sink.blocks)} blocks ({where})"
             if differing
-            else "the Hub sent the same bytes twice"
+            else f"{self._source.server} sent the same bytes twice"
         )
         discard(self._part)
         kind = "sha256" if self._source.sha256 else "git blob id"
         return IntegrityError(
-            f"{self._source.label} does not match the {kind} that the Hub lists: {detail}",
-            hint="it was not published; try another network or mirror, or tell the repository's owner",
+            f"{self._source.label} does not match the {kind} that {self._source.server} lists: {detail}",
+            hint="it was not taken; try another network or mirror, or tell its owner",
         )
 
     def _crew(self, wire: "Wire", sink: Sink, patience: Patience) -> Crew:

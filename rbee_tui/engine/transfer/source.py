@@ -27,6 +27,8 @@ class Source(msgspec.Struct, frozen=True):
     """The Hub's hash of a large file."""
     blob_id: str | None = None
     """The git blob id: the hash of a small file, which has no sha256. A large file's is its pointer's."""
+    url: str = ""
+    """Where the file is, for one of another server than a Hub; that one may not send us to a third."""
 
     @property
     def oid(self) -> str:
@@ -34,6 +36,11 @@ class Source(msgspec.Struct, frozen=True):
         if self.sha256:
             return f"sha256:{self.sha256.lower()}"
         return f"git:{self.blob_id.lower()}" if self.blob_id else ""
+
+    @property
+    def server(self) -> str:
+        """Who has the file, as a sentence names it."""
+        return "the server" if self.url else "the Hub"
 
     @property
     def label(self) -> str:

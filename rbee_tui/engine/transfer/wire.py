@@ -33,7 +33,7 @@ from urllib3.exceptions import (
 )
 
 from rbee_tui import __version__
-from rbee_tui.engine.errors import HubError, NetworkError, UsageError
+from rbee_tui.engine.errors import HubError, NetworkError, RefusedError, UsageError
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.transfer.answers import Answer, Asked, AskPlainly, Follow, Proceed, judge
 from rbee_tui.engine.transfer.attempt import Line
@@ -181,6 +181,11 @@ class Wire:
                 f"{here.host} redirects {self._source.label} from https to http, which anybody may read",
                 hint="check HF_ENDPOINT and proxies",
             )
+        if self._source.url and there != here:
+            raise RefusedError(
+                f"{here.host} sends us to another server ({clean(there.host)[:80]}) for {self._source.label}",
+                hint="only the server that was named is trusted: ask who runs it",
+            )
         return target
 
 
@@ -241,6 +246,8 @@ class Link:
 
 
 def _resolve_url(source: Source) -> str:
+    if source.url:
+        return source.url
     repo, revision, path = quote(source.repo), quote(source.revision, safe=""), quote(source.path)
     return f"{source.endpoint.rstrip('/')}/{repo}/resolve/{revision}/{path}"
 

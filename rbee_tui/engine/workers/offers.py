@@ -1,6 +1,6 @@
-"""The bundled listing: what may be installed without a worker catalog server."""
+"""The bundled listing, which needs no server, and what of all offers is still to be installed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -10,6 +10,9 @@ import msgspec
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker
 from rbee_tui.engine.errors import NotFoundError
 from rbee_tui.engine.text import clean
+
+BUNDLED = "bundled"
+"""What the bundled listing is called where a catalog's URL could stand."""
 
 
 @cache
@@ -23,16 +26,25 @@ def bundled() -> tuple[Offer, ...]:
     return msgspec.convert(tuple(raw["offers"]), tuple[Offer, ...])
 
 
-def still_open(entries: Sequence[Entry[Worker]]) -> list[Offer]:
+def first_of_each(offers: Iterable[Offer]) -> list[Offer]:
+    """The offers with each id once: the first that has it."""
+    found: dict[str, Offer] = {}
+    for offer in offers:
+        found.setdefault(offer.id, offer)
+    return list(found.values())
+
+
+def still_open(entries: Sequence[Entry[Worker]], offers: Sequence[Offer]) -> list[Offer]:
     """The offers that are not installed, or whose installed worker is not well."""
     well = {entry.id for entry in entries if entry.health is Health.OK}
-    return [offer for offer in bundled() if offer.id not in well]
+    return [offer for offer in offers if offer.id not in well]
 
 
-def find(worker_id: str) -> Offer:
-    """The offer with this id; raises NotFoundError with those that there are."""
-    for offer in bundled():
+def find(worker_id: str, offers: Iterable[Offer]) -> Offer:
+    """The first offer with this id; raises NotFoundError with those that there are."""
+    known = list(offers)
+    for offer in known:
         if offer.id == worker_id:
             return offer
-    names = ", ".join(offer.id for offer in bundled())
+    names = ", ".join(clean(offer.id) for offer in first_of_each(known)) or "none"
     raise NotFoundError(f"there is no worker {clean(worker_id)!r} to install", hint=f"there are {names}")

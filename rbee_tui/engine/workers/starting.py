@@ -125,7 +125,7 @@ class Starter:
             header,
             reading,
             installed,
-            offers.still_open(installed),
+            offers.still_open(installed, Installer(self._root, self._workers, self._facts).offered()),
             lambda variant: room(reading, variant, promised[pool_of(variant)]),
             self.learned.correction(header.architecture),
         )

@@ -57,7 +57,7 @@ def _verdicts(engine: "Engine") -> "tuple[Verdict, ...]":
     from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
 
     installed = engine.workers.list()
-    offered = offers.still_open(installed)
+    offered = offers.still_open(installed, engine.installer.offered())
     return choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts
 
 

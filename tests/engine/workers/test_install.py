@@ -17,7 +17,7 @@ import pytest
 
 from rbee_tui.engine.artifacts import Health, Offer, Requirement, this_platform
 from rbee_tui.engine.errors import NoSpaceError, NotFoundError, RefusedError, UsageError, WorkerError
-from rbee_tui.engine.workers import install, offers
+from rbee_tui.engine.workers import filling, install, offers
 from tests.engine.workers.support import FAKE, House, wait_for
 
 ID = "llm-worker-cpu"
@@ -212,7 +212,7 @@ class TestFitting:
     def test_another_platform_s(self):
         """Both are named."""
         with pytest.raises(RefusedError, match=f"A worker is for plan9-68k; this is {this_platform()}"):
-            install.require_fitting(an_offer("sha256:00", platforms=("plan9-68k",)))
+            filling.require_fitting(an_offer("sha256:00", platforms=("plan9-68k",)))
 
     @pytest.mark.parametrize(
         ("changes", "why"),
@@ -221,16 +221,16 @@ class TestFitting:
     def test_one_that_nobody_brings(self, changes, why):
         """With the other way to a worker."""
         with pytest.raises(RefusedError, match=why) as caught:
-            install.require_fitting(an_offer(**changes))
+            filling.require_fitting(an_offer(**changes))
         assert "rbee workers register" in caught.value.hint
 
     def test_an_old_processor(self, monkeypatch):
         """What it lacks is named; it would die of an illegal instruction."""
-        monkeypatch.setattr(install, "this_platform", lambda: "linux-x86_64")
-        monkeypatch.setattr(install, "_cpu_features", lambda: frozenset({"fma"}))
+        monkeypatch.setattr(filling, "this_platform", lambda: "linux-x86_64")
+        monkeypatch.setattr(filling, "_cpu_features", lambda: frozenset({"fma"}))
         offer = an_offer("sha256:00", platforms=("linux-x86_64",), cpu_features=("avx2", "fma", "f16c"))
         with pytest.raises(RefusedError, match="a processor with AVX2, F16C, and this one has not"):
-            install.require_fitting(offer)
+            filling.require_fitting(offer)
 
     @pytest.mark.parametrize(
         ("platform", "features", "lacking"),
@@ -243,9 +243,9 @@ class TestFitting:
     )
     def test_features(self, monkeypatch, platform, features, lacking):
         """Only x86 processors are asked, and only those that tell."""
-        monkeypatch.setattr(install, "this_platform", lambda: platform)
+        monkeypatch.setattr(filling, "this_platform", lambda: platform)
         offer = an_offer("sha256:00", cpu_features=("avx2",))
-        assert install.lacking_features(offer, frozenset(features)) == lacking
+        assert filling.lacking_features(offer, frozenset(features)) == lacking
 
 
 class TestRegister:
@@ -369,10 +369,10 @@ class TestNoRoom:
 
     def test_it_is_said_as_such(self, tmp_path: Path):
         """Not as a trouble of the network."""
-        offer = offers.find("llm-worker-cpu")
-        full = install._not_installed(offer, 2, ["error: x", "cause: No space left on device (os error 28)"])
+        offer = offers.find("llm-worker-cpu", offers.bundled())
+        full = filling.not_installed(offer, 2, ["error: x", "cause: No space left on device (os error 28)"])
         assert isinstance(full, NoSpaceError)
         assert "it takes 107.0 MB" in str(full)
-        other = install._not_installed(offer, 2, ["error: no route"])
+        other = filling.not_installed(offer, 2, ["error: no route"])
         assert isinstance(other, WorkerError)
         assert other.log == "error: no route"

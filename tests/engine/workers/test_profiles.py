@@ -139,7 +139,7 @@ class TestOffers:
 
     def test_by_id(self):
         """An unknown one names those that there are."""
-        assert offers.find("llm-worker-cpu").worker_type == "cpu"
+        assert offers.find("llm-worker-cpu", offers.bundled()).worker_type == "cpu"
         with pytest.raises(NotFoundError, match="there is no worker 'llm-worker-rocm' to install") as caught:
-            offers.find("llm-worker-rocm")
+            offers.find("llm-worker-rocm", offers.bundled())
         assert "llm-worker-cpu, llm-worker-metal" in caught.value.hint

@@ -1,0 +1,1 @@
+"""HTTP faces over the engine: they know the engine, and no screen."""

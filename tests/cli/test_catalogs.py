@@ -1,0 +1,116 @@
+"""A catalog from the command line: published, served, trusted, installed from."""
+
+import json
+import re
+import signal
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Command
+from tests.engine.workers.support import FAKE
+
+ID = "llm-worker-lan"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A stand-in for llama-server."""
+    path = tmp_path / "llama-server"
+    path.write_text(FAKE.replace("PYTHON", sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Command:
+    """The machine that publishes."""
+    return Command(tmp_path / "server")
+
+
+@pytest.fixture
+def url(server: Command, program: Path) -> Iterator[str]:
+    """Its catalog, served with a program in it."""
+    server.run("workers", "publish", str(program), "--id", ID, "--license", "MIT")
+    serving = server.start("workers", "serve", "--port", "0")
+    assert serving.stdout
+    yield serving.stdout.readline().strip()
+    serving.send_signal(signal.SIGTERM)
+    _, said = serving.communicate(timeout=60)
+    assert serving.returncode == 0, said
+    assert "1 workers are published; the key is ed25519:" in said
+
+
+class TestTheWholeWay:
+    def test_from_one_machine_to_another(self, server: Command, url: str, tmp_path: Path):
+        """The key is compared, pinned, and what it signed is installed."""
+        client = Command(tmp_path / "client")
+        key = server.json("workers", "key")["key"]
+        client.fails("workers", "install", ID, "--from", url, code=2, saying="Is it the same?")
+        client.fails(
+            "workers", "install", ID, "--from", url, "--key", "ed25519:x", code=2, saying="is not the key"
+        )
+        entry = client.json("workers", "install", ID, "--from", url, "--key", key)
+        assert (entry["health"], entry["artifact"]["version"]) == ("ok", "4404")
+        assert (entry["artifact"]["catalog"], entry["artifact"]["signed_by"]) == (url, key)
+        assert entry["artifact"]["runtime"] == "llama-server"
+        (known,) = client.json("workers", "catalogs")
+        assert (known["pin"]["url"], known["pin"]["version"]) == (url, 1)
+        assert f"{ID} 4404" in client.run("workers", "catalogs", "--refresh")
+        client.run("workers", "remove", ID, "--yes")
+        offered = {each["id"]: each for each in client.json("workers")}
+        assert offered[ID]["offer"]["catalog"] == url
+        assert client.run("workers", "install", ID) == f"{ID}\n"
+        assert client.run("workers", "distrust", url) == f"{url}\n"
+        client.fails(
+            "workers", "install", "nope", "--from", "bundled", code=3, saying="there is no worker 'nope'"
+        )
+
+    def test_the_key_that_is_shown_is_the_server_s(self, server: Command, url: str, tmp_path: Path):
+        """`--yes` takes it as it comes, as on a line that one trusts."""
+        client = Command(tmp_path / "client")
+        key = server.run("workers", "key").strip()
+        code, out, err = client.ended("workers", "trust", url, "--yes")
+        assert (code, out) == (0, f"{url}\n")
+        assert key in err
+        client.fails(
+            "workers", "trust", url, "--key", "ed25519:" + "A" * 43 + "=", code=4, saying="another key"
+        )
+
+    def test_a_reader_without_rbee(self, url: str):
+        """The specification's three endpoints."""
+        with urllib.request.urlopen(f"{url}/workers", timeout=20) as answer:
+            (entry,) = json.load(answer)["workers"]
+        with urllib.request.urlopen(f"{url}/workers/{ID}/download", timeout=20) as answer:
+            assert len(answer.read()) == entry["size_bytes"]
+
+    def test_what_is_withdrawn(self, server: Command, url: str):
+        """It is gone at once."""
+        assert server.run("workers", "unpublish", ID) == f"{ID}\n"
+        with urllib.request.urlopen(f"{url}/workers", timeout=20) as answer:
+            assert json.load(answer)["workers"] == []
+        server.run("workers", "publish", str(server.home.parent / "llama-server"), "--id", ID)
+
+
+class TestWhatMakesNoSense:
+    def test_publishing(self, server: Command, program: Path, tmp_path: Path):
+        """A program has to be given an id, and has to say what it is."""
+        publish = ("workers", "publish")
+        server.fails(*publish, str(program), code=2, saying="published under an id")
+        server.fails(*publish, str(program), "--id", "Up", code=2, saying="cannot be the id")
+        server.fails(*publish, str(tmp_path / "gone"), "--id", "x", code=2, saying="there is no file")
+        server.fails(*publish, "llm-worker-cpu", "--id", "x", code=2, saying="are for a program")
+        server.fails(*publish, "nope", code=3, saying="there is no worker 'nope'")
+        program.write_text("#!/bin/sh\n")
+        server.fails(*publish, str(program), "--id", "x", code=2, saying="which version it is")
+        said = server.json(*publish, str(program), "--id", "x", "--release", "1 beta", "--type", "cuda")
+        assert (said["version"], said["worker_type"], said["filename"]) == ("1 beta", "cuda", "x")
+
+    def test_serving(self, server: Command, url: str):
+        """A busy port is named."""
+        port = re.search(r":(\d+)$", url)
+        assert port
+        server.fails("workers", "serve", "--port", port[1], code=4, saying=f"port {port[1]} cannot be had")
