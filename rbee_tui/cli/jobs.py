@@ -9,7 +9,7 @@ from rbee_tui.cli import output
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, run, yes_option
 from rbee_tui.engine.errors import NotFoundError, UsageError
-from rbee_tui.engine.jobs import JobProgress, Where
+from rbee_tui.engine.jobs import JobProgress, Where, what_stays
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, duration, size
 
@@ -241,32 +241,39 @@ def pause(*, job: str, file: str | None, as_json: bool) -> None:
 
 
 @click.command(
-    help="End a download, and remove what it brought, or keep its partial files for a later one.\n\n"
-    f"On a terminal it asks which; elsewhere they are removed unless --keep is given.\n\n{_JOB_HELP}"
+    help="End a download, or one file of it, and remove what it brought, or keep that for a later one.\n\n"
+    "On a terminal it asks which; elsewhere it is removed unless --keep is given. The model does without a "
+    f"file that is cancelled.\n\n{_JOB_HELP}"
 )
 @click.argument("job")
+@_FILE_OPTION
 @click.option("--keep/--purge", "keep", default=None, help="Keep the partial files, or remove them.")
 @json_option
-def cancel(*, job: str, keep: bool | None, as_json: bool) -> None:
+def cancel(*, job: str, file: str | None, keep: bool | None, as_json: bool) -> None:
     """End a download."""
 
-    async def main() -> tuple[JobProgress, bool]:
+    async def main() -> JobProgress:
         async with engine("cancel") as house:
             job_id = resolve(house.provisioner, job)
-            chosen = _ask_keep(house.provisioner.get_progress(job_id)) if keep is None else keep
-            return await house.provisioner.cancel(job_id, keep=chosen), chosen
+            chosen = _ask_keep(house.provisioner.get_progress(job_id), file) if keep is None else keep
+            return await house.provisioner.cancel(job_id, file, keep=chosen)
 
-    ended, kept = run(main())
-    _print_state(ended, as_json=as_json, kept=kept)
+    ended = run(main())
+    if file is None or as_json:
+        _print_state(ended, as_json=as_json)
+    else:
+        output.result(ended.id)
+        output.note(f"{clean(file)} is cancelled: {clean(ended.model_id)} does without it")
 
 
-def _ask_keep(found: JobProgress) -> bool:
+def _ask_keep(found: JobProgress, path: str | None) -> bool:
     """Whether to keep what has arrived: asked where there is somebody and something."""
-    if not found.downloaded or found.state in ("done", "cancelled"):
+    arrived = sum(each.downloaded for each in found.files if path in (None, each.path))
+    if not arrived or found.repairs or found.state in ("done", "cancelled"):
         return False
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return click.confirm(f"Keep the {size(found.downloaded)} that have arrived?", default=False, err=True)
+    return click.confirm(f"Keep the {size(arrived)} that have arrived?", default=False, err=True)
 
 
 @click.command(
@@ -280,19 +287,23 @@ def resume(*, job: str, file: str | None, as_json: bool) -> None:
     run(_again("resume", job, file, as_json=as_json))
 
 
-@click.command(help=f"Try a failed download again; what it brought is kept.\n\n{_JOB_HELP}")
+@click.command(
+    help="Try a failed download again, or one file of it that failed or was cancelled; what came is kept.\n\n"
+    f"{_JOB_HELP}"
+)
 @click.argument("job")
+@_FILE_OPTION
 @json_option
-def retry(*, job: str, as_json: bool) -> None:
+def retry(*, job: str, file: str | None, as_json: bool) -> None:
     """Try a failed download again."""
-    run(_again("retry", job, None, as_json=as_json))
+    run(_again("retry", job, file, as_json=as_json))
 
 
 async def _again(verb: str, job: str, file: str | None, *, as_json: bool) -> None:
     async with engine(verb) as house:
         provisioner = house.provisioner
         job_id = resolve(provisioner, job)
-        taken = await (provisioner.resume(job_id, file) if verb == "resume" else provisioner.retry(job_id))
+        taken = await (provisioner.resume if verb == "resume" else provisioner.retry)(job_id, file)
         if taken is None:
             output.note("no screen and no background runner is there: it goes on here")
             await _go_on(house, job_id, as_json=as_json)
@@ -307,16 +318,14 @@ async def _go_on(house: "Engine", job_id: str, *, as_json: bool) -> None:
     await bring(house, job_id, as_json=as_json)
 
 
-def _print_state(job: JobProgress, *, as_json: bool, kept: bool = False) -> None:
+def _print_state(job: JobProgress, *, as_json: bool) -> None:
     if as_json:
         output.print_json(job)
         return
     output.result(job.id)
-    reached = f"{size(job.downloaded)} of {size(job.total)}"
-    gone = "its partial files are kept" if kept else "what it brought is gone"
-    output.note(
-        f"{clean(job.model_id)} is {job.state}, {gone if job.state == 'cancelled' else f'at {reached}'}"
-    )
+    what = "the repair of " if job.repairs else ""
+    said = f"at {size(job.downloaded)} of {size(job.total)}" if job.state != "cancelled" else what_stays(job)
+    output.note(f"{what}{clean(job.model_id)} is {job.state}, {said}")
 
 
 def resolve(provisioner: "ModelProvisioner", name: str) -> str:

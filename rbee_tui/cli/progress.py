@@ -126,7 +126,8 @@ class Lines:
 def line(file: FileProgress) -> str:
     """One file as a line; its name is last, since it came from outside."""
     share = 100 * file.downloaded // file.total if file.total else 100
-    doing = file.waiting_for or ("" if file.state == "fetching" else file.state)
+    failed = f"failed: {file.error}" if file.error else ""
+    doing = file.waiting_for or failed or ("" if file.state == "fetching" else file.state)
     rate = f"{size(int(file.rate))}/s" if file.rate > 0 and file.state == "fetching" else ""
     left = f"{duration((file.total - file.downloaded) / file.rate)} left" if rate else ""
     parts = [f"{share:3d} %", f"{size(file.downloaded)} of {size(file.total)}", rate, left, clean(doing)]

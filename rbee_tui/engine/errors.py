@@ -121,3 +121,13 @@ class StorageError(RbeeError):
     """The file system refused: the text names the operation, the path and its reason."""
 
     code = "storage"
+
+
+def error_of(code: str, message: str, hint: str = "") -> RbeeError:
+    """An error as its `code` was kept somewhere; a plain one for a code that is not known."""
+    kinds = [RbeeError]
+    for kind in kinds:
+        if kind.code == code:
+            return kind(message, hint=hint)
+        kinds.extend(kind.__subclasses__())
+    return RbeeError(message, hint=hint)

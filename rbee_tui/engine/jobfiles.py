@@ -1,18 +1,20 @@
-"""What a job has on the disk: where its files arrive, what they must be, and what it leaves at its end."""
+"""Where the files of a job come from and arrive, how it ends, and what is taken away of a cancelled one."""
 
 from pathlib import Path
 
 import msgspec
 
-from rbee_tui.engine import durable, ids, switching, transfer
+from rbee_tui.engine import describe, durable, ids, switching, transfer
+from rbee_tui.engine.artifacts import AVAILABLE, Model
 from rbee_tui.engine.catalog import ModelCatalog
-from rbee_tui.engine.errors import NotFoundError
 from rbee_tui.engine.facts import Facts
-from rbee_tui.engine.jobs import Outcome, PlannedFile, Record
+from rbee_tui.engine.jobs import Outcome, PlannedFile, Record, progress_of, what_stays
+from rbee_tui.engine.partials import kept_bytes
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.text import now
 from rbee_tui.engine.transfer import Source
+from rbee_tui.engine.transfer.journal import load
 
 
 def source_of(record: Record, planned: PlannedFile) -> Source:
@@ -46,23 +48,55 @@ def part_paths(record: Record, root: Root) -> list[Path]:
     return [part_path(record, planned, root) for planned in record.files]
 
 
+def store_model(models: ModelCatalog, model: Model, status: str) -> None:
+    """Show a job's model in the catalog: a new entry, or the one that is there with what is new."""
+    entry = models.peek(model.id)
+    if entry is None:
+        models.add_model(msgspec.structs.replace(model, status=status))
+        return
+    # What a running download will bring is not there yet: an entry that exists keeps its old facts.
+    fields = describe.changes(model) if status == AVAILABLE or entry.artifact is None else {}
+    models.update(model.id, **fields, status=status)
+
+
 def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts, verb: str) -> None:
     """Take away what a cancelled job had brought, and write its outcome; the caller holds the job's lock.
 
-    Partial files stay where the record says so, for a later download of the same files.
+    Partial files stay where the record says so, for a later download of the same files; and what another
+    download of the same model has made of it since stays too.
     """
-    for part in () if record.keep_partial else part_paths(record, store.root):
-        transfer.discard(part)
-        durable.sweep(transfer.journal_path(part))
-    try:
+    others = (each for each in store.list() if each.outcome is None and each.id != record.id)
+    if all(each.model.id != record.model.id for each in others):
+        for part in () if record.keep_partial else part_paths(record, store.root):
+            discard(part)
+        entry = models.peek(record.model.id)
+        whole = entry is not None and entry.artifact is not None and entry.artifact.status == AVAILABLE
         if record.staged:
             switching.discard(store.root, record.model.id)
-        elif record.fresh_entry:
+        elif entry is not None and record.fresh_entry and not whole:
             models.remove(record.model.id)
-        else:
+        elif entry is not None and not record.fresh_entry:
             models.update(record.model.id, status=record.model.status)
-    except NotFoundError:
-        pass
     conclude(store, record.id, verb, Outcome(state="cancelled", at=now()))
-    partial = "kept" if record.keep_partial else "gone"
-    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; its partial files are {partial}")
+    said = what_stays(progress_of(record, None, "cancelled"))
+    facts.tell("job.cancelled", record.id, f"{record.model.id} is cancelled; {said}")
+
+
+def discard(part: Path) -> None:
+    """Remove an arriving file and all that is beside it; the caller sees to it that nobody writes them."""
+    transfer.discard(part)
+    durable.sweep(transfer.journal_path(part))
+
+
+def leave_no_trace(record: Record, root: Root, models: ModelCatalog) -> bool:
+    """Take away the entry of a job that failed before a byte of it was kept; whether it is so."""
+    if not record.fresh_entry or record.finished:
+        return False
+    parts = part_paths(record, root)
+    if any(kept_bytes(load(transfer.journal_path(part))) for part in parts):
+        return False
+    for part in parts:
+        discard(part)
+    if models.peek(record.model.id) is not None:
+        models.remove(record.model.id)
+    return True

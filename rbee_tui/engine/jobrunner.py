@@ -11,17 +11,18 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, durable, switching, transfer
-from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Model, failed
+from rbee_tui.engine import describe, durable, steering, switching, transfer
+from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, failed
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
-from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.errors import HubError, IntegrityError, NotFoundError, RbeeError
 from rbee_tui.engine.facts import Facts
-from rbee_tui.engine.jobfiles import clean_up, conclude, part_path, source_of
+from rbee_tui.engine.jobfiles import clean_up, conclude, leave_no_trace, part_path, source_of, store_model
 from rbee_tui.engine.jobs import (
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
     ActiveFile,
+    FailedFile,
     Outcome,
     Record,
     Run,
@@ -40,6 +41,9 @@ from rbee_tui.engine.transfer import Progress, Traffic
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
 _QUEUED_SECONDS = 0.5
+
+_OF_ONE_FILE = (HubError, IntegrityError, NotFoundError)
+"""What is wrong with a file alone: the others of its job go on."""
 
 Ending = Literal["done", "paused", "cancelled", "failed", "released"]
 
@@ -107,7 +111,7 @@ class JobRunner:
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
                     if not self.record.staged:
-                        await asyncio.to_thread(self._store_model, self.record.model, DOWNLOADING)
+                        await asyncio.to_thread(store_model, self._models, self.record.model, DOWNLOADING)
                     if await self._fetch_turn():
                         break
             lock = await self._when_free()
@@ -129,7 +133,7 @@ class JobRunner:
 
     @property
     def _is_finished(self) -> bool:
-        return len(self._finished) == len(self.record.files)
+        return self._finished.issuperset(self.record.wanted_files)
 
     @property
     def _home(self) -> Path:
@@ -178,36 +182,46 @@ class JobRunner:
             while not all(task.done() for task in tasks):
                 if any(task.done() and task.exception() for task in tasks):
                     self._halt()
-                elif all(task.done() or i in self.record.held_files for i, task in enumerate(tasks)):
-                    self._pause_held()
+                elif all(task.done() or steering.rests(self.record, i) for i, task in enumerate(tasks)):
+                    self._settle()
                 await self._tick(running=True)
         finally:
             self._halt()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
-        # The first error stops the other files: what they report is only that they were stopped.
+        # What the other files report is only that they were stopped.
         errors.sort(key=lambda error: isinstance(error, transfer.Stopped))
-        if errors:
+        if errors and not self._is_finished:
             raise errors[0]
 
     async def _fetch_one(self, gate: asyncio.Semaphore, index: int) -> None:
-        while True:
-            while index in self.record.held_files:
+        """Fetch one file, whenever it is wanted, until it is there."""
+        there = False
+        while not there:
+            while steering.rests(self.record, index):
                 if self._stop.is_set():
                     raise transfer.Stopped
                 await asyncio.sleep(_TICK_SECONDS)
             async with gate:
-                work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
-                try:
-                    await asyncio.get_running_loop().run_in_executor(self._threads, work)
-                except transfer.Stopped:
-                    if self._stop.is_set():
-                        raise
-                    # It was paused on its own: the others go on, and so does it when it is wanted again.
-                    self._stops[index].clear()
-                    self.progress[index].state = "waiting"
-                    continue
-                return
+                there = await self._try(index)
+
+    async def _try(self, index: int) -> bool:
+        """Whether a file is there now; False when it was steered, or failed, and the others go on."""
+        work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except transfer.Stopped:
+            if self._stop.is_set():
+                raise
+            self._stops[index].clear()
+        except RbeeError as error:
+            self._fail_file(index, error)
+            if type(error) not in _OF_ONE_FILE:
+                raise
+        else:
+            return True
+        self.progress[index].state = "waiting"
+        return False
 
     def _bring(self, index: int) -> None:
         """Bring one file to its place, in a worker thread; one that is there and right is left alone."""
@@ -238,19 +252,34 @@ class JobRunner:
             self._publish(index)
 
     def _publish(self, index: int) -> None:
-        def add(record: Record) -> Record:
-            return msgspec.structs.replace(record, finished=sorted({*record.finished, index}))
-
-        self._store.change(self.record.id, self._verb, add)
+        self._store.change(self.record.id, self._verb, lambda r: steering.finish_file(r, index))
         self._finished.add(index)
 
-    def _pause_held(self) -> None:
-        """Only files that are paused on their own are left: the job is paused."""
-        self._store.change(
-            self.record.id,
-            self._verb,
-            lambda r: msgspec.structs.replace(r, wanted="paused") if r.wanted == "running" else r,
-        )
+    def _fail_file(self, index: int, error: RbeeError) -> None:
+        """Write down that a file failed; raises the error where not even that can be written."""
+        failed = FailedFile(index=index, error=str(error), hint=error.hint, code=error.code)
+        try:
+            self.record = self._store.change(
+                self.record.id, self._verb, lambda r: steering.fail_file(r, failed)
+            )
+        except RbeeError:
+            raise error from None
+        if len(self.record.files) > 1:
+            self._facts.tell("job.file", self.record.id, f"{self.record.model.id}: {error}")
+
+    def _settle(self) -> None:
+        """Only files that rest are left: the job has failed, or is paused, or does without them."""
+        record = self.record
+        if record.failed_files:
+            raise steering.failure(record)
+        if record.held_files:
+            self._store.change(
+                record.id,
+                self._verb,
+                lambda r: msgspec.structs.replace(r, wanted="paused") if r.wanted == "running" else r,
+            )
+        elif self._is_finished:
+            self._halt()
 
     async def _tick(self, *, running: bool = False, rest: float = _TICK_SECONDS) -> None:
         """One look at the record and at the others, one beat if it is time, one short rest."""
@@ -261,7 +290,7 @@ class JobRunner:
             if self.record.wanted != "running":
                 self._state = "pausing"
                 self._halt()
-            for index in self.record.held_files:
+            for index in (*self.record.held_files, *self.record.dropped_files):
                 self._stops[index].set()
         if running and not self._stop.is_set() and not self._sharing.admitted(self.record.id):
             self._yielding = True
@@ -295,11 +324,12 @@ class JobRunner:
         active = [
             ActiveFile(i, downloaded[i], p.kept, rates[i], p.state, p.waiting_for, p.connections)
             for i, p in enumerate(self.progress)
-            if i not in self._finished and p.state != "waiting"
+            if i not in self._finished and (p.state != "waiting" or downloaded[i])
         ]
+        sizes = [file.size_bytes for file in self.record.files]
         counted = sum(
-            file.size_bytes if i in self._finished else min(downloaded[i], file.size_bytes)
-            for i, file in enumerate(self.record.files)
+            sizes[i] if i in self._finished else min(downloaded[i], sizes[i])
+            for i in self.record.wanted_files
         )
         connections = sum(p.connections for p in self.progress)
         reasons = [reason for reason in (self._busy, *(p.waiting_for for p in self.progress)) if reason]
@@ -320,16 +350,6 @@ class JobRunner:
             connections=connections,
             waiting_for=reasons[0] if reasons and not connections else "",
         )
-
-    def _store_model(self, model: Model, status: str) -> None:
-        """Show the model in the catalog: a new entry, or the one that is there with what is new."""
-        entry = self._models.peek(model.id)
-        if entry is None:
-            self._models.add_model(msgspec.structs.replace(model, status=status))
-            return
-        # What a running download will bring is not there yet: an entry that exists keeps its old facts.
-        fields = describe.changes(model) if status == AVAILABLE or entry.artifact is None else {}
-        self._models.update(model.id, **fields, status=status)
 
     def _end(self, *, free: bool) -> Ending:
         record = self.record = self._store.get(self.record.id)
@@ -359,7 +379,7 @@ class JobRunner:
                 switching.switch(self._models, describe.finished_model(record, self._home), self._home)
             switching.tidy(self._models, record.model.id)
         else:
-            self._store_model(describe.finished_model(record, self._home), AVAILABLE)
+            store_model(self._models, describe.finished_model(record, self._home), AVAILABLE)
         conclude(self._store, self.record.id, self._verb, Outcome(state="done", at=now()))
         self._note("done")
         self._facts.tell("job.done", self.record.id, f"{record.model.id} is {told} and verified")
@@ -370,7 +390,8 @@ class JobRunner:
         self.record = conclude(self._store, self.record.id, self._verb, outcome)
         # The entry may be what could not be written; the record has the error either way.
         with suppress(RbeeError):
-            if not self.record.staged:  # the old files are as whole as before
+            # Where newer files were gathering, the old ones are as whole as before.
+            if not (self.record.staged or leave_no_trace(self.record, self._store.root, self._models)):
                 self._models.update(self.record.model.id, status=failed(str(error)))
         self._note("failed")
         self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {error}")

@@ -23,6 +23,9 @@ State = Literal[
     "foreign",
 ]
 
+_HELD = frozenset({"queued", "running", "pausing", "not responding"})
+"""States in which a process has the job."""
+
 JOBS_AT_ONCE = 3
 FILES_AT_ONCE = 4
 SILENT_SECONDS = 10.0
@@ -60,6 +63,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
 
 
+class FailedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one file of a job failed; `index` into the record's files."""
+
+    index: int
+    error: str
+    hint: str = ""
+    code: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted, in `state/jobs/<id>.json`; each change is a read-modify-write that raises `seq`."""
 
@@ -87,6 +99,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it yields to others on the line."""
     held_files: list[int] = []
     """Indices of the files that are paused on their own."""
+    dropped_files: list[int] = []
+    """Indices of the files that were cancelled on their own: the model does without them."""
+    failed_files: list[FailedFile] = []
+    """The files that wait for a retry."""
     repairs: bool = False
     """Whether it mends a model that was whole: what is there of it stays when it is cancelled."""
     staged: bool = False
@@ -95,9 +111,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Whether cancelling it leaves what has arrived, for a later download of the same files."""
 
     @property
+    def wanted_files(self) -> list[int]:
+        """Indices of the files that make the model."""
+        return [index for index in range(len(self.files)) if index not in self.dropped_files]
+
+    @property
     def total(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size_bytes for file in self.files)
+        """Bytes of the files that are wanted."""
+        return sum(self.files[index].size_bytes for index in self.wanted_files)
 
     def same_request(self, model_id: str, files: list[PlannedFile]) -> bool:
         """Whether this job brings exactly these files to this model."""
@@ -149,6 +170,8 @@ class FileProgress(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str = ""
     connections: int = 0
     seconds_left: float | None = None
+    error: str = ""
+    """Why it failed."""
 
 
 class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +199,10 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str = ""
     """Why nothing arrives just now, as `rate limited by the Hub, trying again in 40 s`; else empty."""
     gentle: bool = False
+    repairs: bool = False
+    """Whether it mends a model that was whole."""
+    keeps_partial: bool = False
+    """Whether its partial files stay when it is cancelled."""
 
 
 def encode_run(run: Run) -> bytes:
@@ -275,11 +302,10 @@ def share(cap: int | None, own: int, others: int) -> int | None:
 
 def progress_of(record: Record, run: Run | None, state: State) -> JobProgress:
     """What a person wants to know of a job, from its record and its runner's note."""
-    done = state == "done"
-    files = [_file_progress(record, run, index, done=done) for index in range(len(record.files))]
-    downloaded = record.total if done else max(run.downloaded if run else 0, 0)
+    files = [_file_progress(record, run, index, state) for index in range(len(record.files))]
+    downloaded = record.total if state == "done" else max(run.downloaded if run else 0, 0)
     rate = run.rate if run is not None and state == "running" else 0.0
-    held = run is not None and state in ("queued", "running", "pausing", "not responding")
+    held = run is not None and state in _HELD
     outcome = record.outcome
     return JobProgress(
         id=record.id,
@@ -301,27 +327,57 @@ def progress_of(record: Record, run: Run | None, state: State) -> JobProgress:
         connections=run.connections if run is not None and state == "running" else 0,
         waiting_for=run.waiting_for if run is not None and held else "",
         gentle=record.gentle,
+        repairs=record.repairs,
+        keeps_partial=record.keep_partial,
     )
 
 
-def _file_progress(record: Record, run: Run | None, index: int, *, done: bool) -> FileProgress:
+def what_stays(job: JobProgress) -> str:
+    """What a cancelled job leaves behind, as a clause."""
+    if job.repairs:
+        return f"what is good of it is kept: rbee models repair {job.model_id} goes on"
+    return "its partial files are kept" if job.keeps_partial else "what it brought is gone"
+
+
+def _file_progress(record: Record, run: Run | None, index: int, state: State) -> FileProgress:
     planned = record.files[index]
-    finished = done or bool(run and run.finished and int(run.finished, 16) >> index & 1)
-    now = next((file for file in run.active if file.index == index), None) if run and not finished else None
-    if now is None:
-        waiting = "paused" if index in record.held_files else "queued"
-        downloaded, state = (planned.size_bytes, "done") if finished else (0, waiting)
-        return FileProgress(
-            path=planned.path, downloaded=downloaded, total=planned.size_bytes, kept=0, rate=0.0, state=state
-        )
+    now = next((file for file in run.active if file.index == index), None) if run else None
+    failure = next((each for each in record.failed_files if each.index == index), None)
+    word = _file_word(record, run, index, state)
+    if now is None or word in ("done", "cancelled"):
+        downloaded = planned.size_bytes if word == "done" else 0
+        now = ActiveFile(index, downloaded, 0, 0.0, word, "")
+    moves = word == now.state and state == "running"
+    rate = now.rate if moves else 0.0
     return FileProgress(
         path=planned.path,
         downloaded=now.downloaded,
         total=planned.size_bytes,
         kept=now.kept,
-        rate=now.rate,
-        state=now.state,
-        waiting_for=now.waiting_for,
-        connections=now.connections,
-        seconds_left=max(0, planned.size_bytes - now.downloaded) / now.rate if now.rate > 0 else None,
+        rate=rate,
+        state=word,
+        waiting_for=now.waiting_for if moves else "",
+        connections=now.connections if moves else 0,
+        seconds_left=max(0, planned.size_bytes - now.downloaded) / rate if rate > 0 else None,
+        error=failure.error if failure and word == "failed" else "",
     )
+
+
+def _file_word(record: Record, run: Run | None, index: int, state: State) -> str:
+    """What one file does: as the job does where nobody runs that."""
+    if index in record.dropped_files:
+        return "cancelled"
+    if state == "done" or index in record.finished or _has_bit(run, index):
+        return "done"
+    if any(each.index == index for each in record.failed_files):
+        return "failed"
+    if index in record.held_files:
+        return "paused"
+    if state not in _HELD:
+        return "stopped" if state == "failed" else state
+    now = next((file for file in run.active if file.index == index), None) if run else None
+    return now.state if now and now.state != "waiting" else "queued"
+
+
+def _has_bit(run: Run | None, index: int) -> bool:
+    return bool(run and run.finished and int(run.finished, 16) >> index & 1)

@@ -58,7 +58,7 @@ def partials(root: Root, wanted: dict[str, Record]) -> list[Partial]:
                 repo=said.header.repo if said.header else "",
                 path=said.header.path if said.header else "",
                 size_bytes=said.header.size if said.header else status.st_size,
-                kept_bytes=_kept(said),
+                kept_bytes=kept_bytes(said),
                 held_bytes=status.st_blocks * 512,
                 job_id=job.id if job else None,
                 purgeable=job is None and _free(root, path.name),
@@ -91,7 +91,8 @@ def _free(root: Root, name: str) -> bool:
     return part_lock(root, name, "look").probe()
 
 
-def _kept(said: Loaded) -> int:
+def kept_bytes(said: Loaded) -> int:
+    """How much a journal says is there."""
     return sum(
         block.length for found in (said.trusted, said.unproven, said.pieces) for block in found.values()
     )

@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from rbee_tui.engine import choices, errors, planning, repair, settings
+from rbee_tui.engine import choices, planning, repair, settings, steering
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
@@ -25,13 +25,13 @@ from rbee_tui.engine.errors import (
     CancelledJobError,
     NotFoundError,
     PausedError,
-    RbeeError,
     RefusedError,
     UsageError,
+    error_of,
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.jobfiles import clean_up, conclude, part_paths, source_of
+from rbee_tui.engine.jobfiles import clean_up, conclude, discard, part_paths, source_of
 from rbee_tui.engine.jobrunner import JobRunner
 from rbee_tui.engine.jobs import (
     ADOPTIONS_WITHOUT_A_BYTE,
@@ -49,7 +49,7 @@ from rbee_tui.engine.jobs import (
     progress_of,
     state_of,
 )
-from rbee_tui.engine.partials import Partial, Purged, partials, purge
+from rbee_tui.engine.partials import Partial, Purged, part_lock, partials, purge
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
@@ -65,12 +65,8 @@ from rbee_tui.engine.updates import Update
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
 _TAKEN_SECONDS = 3.0
+_LET_GO_SECONDS = 10.0
 _LEAST_CAP = 1000
-_ERRORS = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, RbeeError)
-}
 
 
 class ModelProvisioner:
@@ -174,7 +170,7 @@ class ModelProvisioner:
             records = self.store.list()
             chosen, entry = planning.settle_id(chosen, self.models.peek, records, named=named)
             known = [r for r in records if r.same_request(chosen.model.id, chosen.files)]
-            unfinished = next((r for r in known if _may_go_on(r)), None)
+            unfinished = next((r for r in known if steering.may_go_on(r)), None)
             if unfinished is not None:
                 return self._take_up(unfinished), None
             here = planning.already_here(entry, chosen.files)
@@ -298,7 +294,7 @@ class ModelProvisioner:
 
     def _take_up(self, record: Record) -> Record:
         """The record, wanted again; the caller holds `records_lock`."""
-        again = _wanted_again(record)
+        again = steering.again_whole(record, this_machine())
         if again != record:
             again = msgspec.structs.replace(again, seq=record.seq + 1)
             self.store.put(again)
@@ -314,7 +310,7 @@ class ModelProvisioner:
             if record.outcome is None and record.wanted == "running":
                 paths = part_paths(record, self.root)
                 for index, (file, path) in enumerate(zip(record.files, paths, strict=True)):
-                    if index not in record.finished:
+                    if index not in record.finished and index not in record.dropped_files:
                         promised += max(0, file.size_bytes - _allocated(path))
         return promised
 
@@ -439,14 +435,20 @@ class ModelProvisioner:
         `file` is a path at the Hub, as in `FileProgress.path`. Raises BusyError, RefusedError, NotFoundError.
         """
         if file is None:
-            await self._want(job_id, lambda r: msgspec.structs.replace(r, wanted="paused"))
+            await self._want(job_id, steering.paused)
         else:
-            self._change(job_id, lambda r: _with_file(r, file, held=True))
+            self._change(job_id, lambda r: steering.hold_file(r, file))
         return self.get_progress(job_id)
 
     async def resume(self, job_id: str, file: str | None = None) -> Run | None:
         """Want a job, or one of its files, again; returns its runner's note, None where nobody took it."""
-        record = self._change(job_id, lambda r: _wanted_again(_with_file(r, file, held=False)))
+        here = this_machine()
+        return await self._again(
+            job_id, lambda r: steering.again(r, here) if file is None else steering.resume_file(r, file, here)
+        )
+
+    async def _again(self, job_id: str, decide: Callable[[Record], Record]) -> Run | None:
+        record = self._change(job_id, decide)
         return await self.taken(record.id, _TAKEN_SECONDS if self.store.adopters() else 0.0)
 
     async def taken(self, job_id: str, seconds: float = _TAKEN_SECONDS) -> Run | None:
@@ -459,23 +461,29 @@ class ModelProvisioner:
             await asyncio.sleep(_FOLLOW_SECONDS)
         return None
 
-    async def retry(self, job_id: str) -> Run | None:
-        """Want a failed job again; raises RefusedError for one that has not failed."""
+    async def retry(self, job_id: str, file: str | None = None) -> Run | None:
+        """Want a failed job again, or one of its files that failed or was cancelled; returns as `resume()`.
+
+        Raises RefusedError for what has not failed.
+        """
+        if file is not None:
+            here = this_machine()
+            return await self._again(job_id, lambda r: steering.retry_file(r, file, here))
         record = self.store.get(job_id)
         if record.outcome is None or record.outcome.state != "failed":
             state = self.get_progress(job_id).state
             raise RefusedError(f"job {job_id} is {state}: only a failed one can be retried")
         return await self.resume(job_id)
 
-    async def cancel(self, job_id: str, *, keep: bool = False) -> JobProgress:
-        """End a job and take away what it had brought; raises RefusedError for one that is done.
+    async def cancel(self, job_id: str, file: str | None = None, *, keep: bool = False) -> JobProgress:
+        """End a job, or one of its files, and take away what it had brought; raises RefusedError when done.
 
-        With `keep` its partial files stay: `partials()` lists them, a later download goes on from them.
+        With `keep` its partial files stay: `partials()` lists them, a later download goes on from them. The
+        model does without a file that is cancelled, which must not be one of its weights' parts.
         """
-        record = await self._want(
-            job_id,
-            lambda r: msgspec.structs.replace(r, wanted="cancelled", keep_partial=keep or r.repairs),
-        )
+        if file is not None:
+            return await self._cancel_file(job_id, file, keep=keep)
+        record = await self._want(job_id, lambda r: steering.cancelled(r, keep=keep))
         lock = self.store.job_lock(job_id, self.verb)
         while record.outcome is None:
             if lock.try_acquire():
@@ -487,6 +495,23 @@ class ModelProvisioner:
                 await asyncio.sleep(_FOLLOW_SECONDS)
             record = self.store.get(job_id)
         return self.get_progress(job_id)
+
+    async def _cancel_file(self, job_id: str, file: str, *, keep: bool) -> JobProgress:
+        here = this_machine()
+        record = self._change(job_id, lambda r: steering.drop_file(r, file, here))
+        await self.store.wait_seq(record, _ANSWER_SECONDS)
+        if not keep:
+            part = part_paths(record, self.root)[steering.index_of(record, file)]
+            await asyncio.to_thread(self._discard, part)
+        told = f"{clean(file)} of {clean(record.model.id)} is cancelled"
+        self.facts.tell("job.file", job_id, told)
+        whole = set(record.wanted_files) <= set(record.finished)
+        return await self.run(job_id) if whole else self.get_progress(job_id)
+
+    def _discard(self, part: Path) -> None:
+        """Remove an arriving file once its writer has let go of it."""
+        with part_lock(self.root, part.name, self.verb).acquire(_LET_GO_SECONDS):
+            discard(part)
 
     async def take(self, job_id: str) -> None:
         """End the process that holds a job, so that it can be adopted; raises RefusedError, BusyError."""
@@ -538,7 +563,8 @@ class ModelProvisioner:
             path.name: record
             for record in self.store.list()
             if record.outcome is None
-            for path in part_paths(record, self.root)
+            for index, path in enumerate(part_paths(record, self.root))
+            if index in record.wanted_files
         }
         return partials(self.root, wanted)
 
@@ -560,7 +586,7 @@ class ModelProvisioner:
         return purge(self.root, chosen, self.verb)
 
     async def _want(self, job_id: str, decide: Callable[[Record], Record]) -> Record:
-        record = self._change(job_id, lambda r: r if r.outcome else decide(r))
+        record = self._change(job_id, decide)
         if record.outcome is not None and record.outcome.state != "cancelled":
             raise RefusedError(f"job {job_id} is {record.outcome.state} already")
         await self.store.wait_seq(record, _ANSWER_SECONDS)
@@ -574,45 +600,13 @@ def raise_for(progress: JobProgress) -> JobProgress:
     """The progress of a job that is done or goes on; raises its error, PausedError or CancelledJobError."""
     name = f"{clean(progress.model_id)} (job {progress.id})"
     if progress.state == "failed":
-        kind = _ERRORS.get(progress.code, RbeeError)
-        raise kind(progress.error, hint=progress.hint or f"rbee retry {progress.id}")
+        raise error_of(progress.code, progress.error, progress.hint or f"rbee retry {progress.id}")
     if progress.state == "cancelled":
         raise CancelledJobError(f"{name} was cancelled")
     if progress.state in ("paused", "pausing"):
         reached = f"{size(progress.downloaded)} of {size(progress.total)}"
         raise PausedError(f"{name} is paused at {reached}", hint=f"rbee resume {progress.id} goes on there")
     return progress
-
-
-def _with_file(record: Record, file: str | None, *, held: bool) -> Record:
-    """The record with one file paused or wanted again; None wants all of them again. Raises NotFoundError."""
-    if file is None:
-        return msgspec.structs.replace(record, held_files=[])
-    index = next((i for i, planned in enumerate(record.files) if planned.path == file), None)
-    if index is None:
-        raise NotFoundError(
-            f"job {record.id} has no file {clean(file)!r}", hint=f"rbee jobs show {record.id} names them"
-        )
-    if held and (record.outcome is not None or index in record.finished):
-        raise RefusedError(f"{clean(file)} is done already")
-    others = set(record.held_files) - {index}
-    return msgspec.structs.replace(record, held_files=sorted(others | {index} if held else others))
-
-
-def _wanted_again(record: Record) -> Record:
-    """The record as a person wants it who asks for it now; raises RefusedError when it has ended for good."""
-    if record.outcome is not None and record.outcome.state != "failed":
-        raise RefusedError(f"job {record.id} is {record.outcome.state} already")
-    return msgspec.structs.replace(
-        record, wanted="running", outcome=None, adoptions=0, machine=this_machine()
-    )
-
-
-def _may_go_on(record: Record) -> bool:
-    """Whether asking for the same files again continues this job rather than starting another."""
-    if record.outcome is not None:
-        return record.outcome.state == "failed"
-    return record.wanted != "cancelled"
 
 
 def _allocated(path: Path) -> int:

@@ -132,6 +132,8 @@ def _job_files(job: JobProgress) -> Lines:
         amount = f"{size(file.downloaded)} of {size(file.total)}"
         said = clean(file.waiting_for or file.state)
         lines.append((f"{amount:>21}  {said:12}  {clean(file.path)}", ""))
+        if file.error and len(job.files) > 1:
+            lines.append((f"{'':>21}  {clean(file.error)}", "wrong"))
     return lines
 
 

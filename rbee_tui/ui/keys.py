@@ -1,4 +1,7 @@
-"""The one table of keys: footer, help, palette and the README's table are made from it."""
+"""The one table of keys: footer, help, palette and the README's table are made from it.
+
+It is over 400 lines because it is that table.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,7 +116,9 @@ def _can_pause(situation: Situation) -> bool:
 def _pause_word(situation: Situation) -> str:
     found = _job(situation) or _model(situation)
     state = found.job.state if found and found.job else ""
-    if state == "failed":
+    if isinstance(found, FileLine) and found.steered_alone:
+        state = found.file.state if found.file.state in ("failed", "cancelled", "paused") else state
+    if state in ("failed", "cancelled"):
         return "Retry"
     if state == "not responding":
         return "Take over"
@@ -217,7 +222,7 @@ ACTIONS = (
         ("p",),
         "p",
         "Pause",
-        "pause, resume or retry a download",
+        "pause, resume or retry a download, or one file of it",
         "Downloads",
         _can_pause,
         15,
@@ -281,7 +286,7 @@ ACTIONS = (
         ("ctrl+d",),
         "Ctrl-D",
         "Delete",
-        "delete a model, remove a worker, cancel a download (asks)",
+        "delete a model, remove a worker, cancel a download or one file of it (asks)",
         "Everything",
         _can_delete,
         21,

@@ -115,6 +115,13 @@ class FileLine:
         """What stays the same while the line changes."""
         return f"{self.job.id}/{self.file.path}"
 
+    @property
+    def steered_alone(self) -> bool:
+        """Whether keys steer this file rather than its job."""
+        if self.job.state in ("running", "queued"):
+            return self.file.state != "done"
+        return self.job.state == "failed" and self.file.state in ("failed", "cancelled")
+
 
 Line: TypeAlias = ModelLine | ProcessLine | ActivityLine | WorkerLine | JobLine | FileLine
 
@@ -325,13 +332,14 @@ def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
         "fetching": "",
         "queued": "queued",
         "done": f"{glyphs.ok} verified",
+        "failed": f"{glyphs.wrong} failed",
     }.get(file.state, clean(file.state))
     return (
         Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
         *_rate_and_left(file, moving, word),
         Cell(_amount(file.downloaded, file.total, done=file.state == "done"), "quiet"),
         Cell(size(file.kept) if file.kept and file.state != "done" else "", "quiet"),
-        Cell(f"{glyphs.branch} {clean(file.path)}", "quiet"),
+        Cell(f"{glyphs.branch} {clean(f'{file.path}: {file.error}' if file.error else file.path)}", "quiet"),
         Cell(_connections(file.connections), "quiet"),
     )
 
@@ -348,7 +356,8 @@ def _job_progress(job: JobProgress, glyphs: Glyphs) -> tuple[Cell, ...]:
 
 def _rate_and_left(file: FileProgress, moving: bool, word: str) -> tuple[Cell, ...]:  # noqa: FBT001 - one caller
     if word or not moving:
-        return _in_place_of_three(word, "ok" if file.state == "done" else "quiet")
+        style = {"done": "ok", "failed": "wrong"}.get(file.state, "quiet")
+        return _in_place_of_three(word, style)
     left = duration((file.total - file.downloaded) / file.rate) if file.rate > 0 else ""
     return Cell(_rate(file.rate), "quiet"), Cell(left, "quiet"), Cell("")
 

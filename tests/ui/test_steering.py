@@ -99,6 +99,44 @@ class TestCancelling:
             assert list(root.part_directory().glob("*.part"))
 
 
+class TestOneFile:
+    """Where the cursor is on a file of a download, keys steer that file."""
+
+    async def test_paused_resumed_cancelled(self, root: Root, hub: DemoHub):
+        """p and Ctrl-D; the others come, and the model does without it."""
+        large = bytes(2 * LARGE)
+        files = {"model.safetensors": large, "extra.safetensors": large, "config.json": b"{}"}
+        hub.repos["acme/parts"] = DemoRepo("acme/parts", files, tags=["safetensors"])
+        hub.rate = 50_000
+
+        def state() -> str:
+            jobs = list(here.app.house.jobs.values())
+            return next((f.state for job in jobs for f in job.files if f.path == "extra.safetensors"), "")
+
+        async with cockpit(root, hub) as here:
+            job_id = await here.app.bridge.call(
+                lambda engine: engine.provisioner.download_model("acme/parts")
+            )
+            await here.until(lambda: state() == "fetching")
+            await here.press("3")
+            await here.sees("extra.safetensors")
+            here.app.show_line("downloads", f"{job_id}/extra.safetensors")
+            await here.press("p")
+            await here.until(lambda: state() == "paused")
+            await here.sees("p Resume")
+            await here.press("p")
+            await here.until(lambda: state() == "fetching")
+            await here.press("ctrl+d")
+            await here.sees("Cancel one file", "parts does without it then")
+            await here.press("d")
+            await here.until(lambda: state() == "cancelled")
+            await here.sees("p Retry")
+            hub.rate = None
+            await here.hears("parts is here and verified")
+            there = {path.name for path in (root.models / "parts").iterdir()}
+            assert there & files.keys() == {"model.safetensors", "config.json"}
+
+
 class TestRepair:
     """r on a damaged model fetches the bad blocks, and those alone."""
 

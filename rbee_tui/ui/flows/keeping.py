@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import removal
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.jobs import Where
+from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui import details
@@ -124,7 +124,19 @@ async def _remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
 
 
 async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
-    job = line.job
+    alone = isinstance(line, FileLine) and line.steered_alone and line.file.state != "cancelled"
+    file = line.file if isinstance(line, FileLine) and alone else None
+    answer = await app.question(_about_file(line.job, file) if file else _about_job(line.job))
+    if answer is not None:
+        path = file.path if file and answer != "whole" else None
+        job_id, keep = line.job.id, answer == "keep"
+        await app.bridge.call(lambda engine: engine.provisioner.cancel(job_id, path, keep=keep))
+
+
+def _about_job(job: JobProgress) -> Question:
+    if job.repairs:
+        lines = [(clean(job.model_id), "strong"), ("", ""), ("What is good of it is kept: r goes on.", "")]
+        return Question("Cancel the repair", lines, [Answer("d", "Enter", "Cancel it", "keep")])
     lines = [
         (clean(job.model_id), "strong"),
         ("", ""),
@@ -135,9 +147,22 @@ async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
         Answer("d", "Enter", "Cancel it, throw away what came", "purge"),
         Answer("k", "k", "Cancel it, keep what came for later", "keep"),
     ]
-    answer = await app.question(Question("Cancel the download", lines, answers))
-    if answer is not None:
-        await app.bridge.call(lambda engine: engine.provisioner.cancel(job.id, keep=answer == "keep"))
+    return Question("Cancel the download", lines, answers)
+
+
+def _about_file(job: JobProgress, file: FileProgress) -> Question:
+    lines = [
+        (clean(file.path), "strong"),
+        ("", ""),
+        (f"{size(file.downloaded)} of {size(file.total)} have come.", ""),
+        (f"{clean(job.model_id)} does without it then. p pauses it instead.", "quiet"),
+    ]
+    answers = [
+        Answer("d", "Enter", "Cancel this file, throw away what came", "purge"),
+        Answer("k", "k", "Cancel this file, keep what came for later", "keep"),
+        Answer("w", "w", "Cancel the whole download, throw away what came", "whole"),
+    ]
+    return Question("Cancel one file", lines, answers)
 
 
 async def repair(app: "RbeeApp", situation: Situation) -> None:
@@ -175,12 +200,14 @@ async def cap(app: "RbeeApp") -> None:
 
 
 async def pause(app: "RbeeApp", situation: Situation) -> None:
-    """Pause a download that runs, resume one that stands still, retry one that failed."""
+    """Pause a download or a file of it that runs, resume one that stands still, retry one that failed."""
     line = situation.line
     job = line.job if isinstance(line, JobLine | FileLine | ModelLine) else None
     if job is None:
         return
-    if job.state in ("running", "queued"):
+    if isinstance(line, FileLine) and line.steered_alone:
+        await _pause_file(app, job.id, line.file)
+    elif job.state in ("running", "queued"):
         app.narrate(f"pausing {clean(job.model_id)}", "busy")
         await app.bridge.call(lambda engine: engine.provisioner.pause(job.id))
     elif job.state == "not responding":
@@ -189,6 +216,15 @@ async def pause(app: "RbeeApp", situation: Situation) -> None:
     else:
         await app.bridge.call(lambda engine: engine.provisioner.resume(job.id))
         app.narrate(f"{clean(job.model_id)} goes on at {size(job.downloaded)} of {size(job.total)}", "busy")
+
+
+async def _pause_file(app: "RbeeApp", job_id: str, file: FileProgress) -> None:
+    stands = file.state in ("paused", "failed", "cancelled")
+    app.narrate(f"{'going on with' if stands else 'pausing'} {clean(file.path)}", "busy")
+    if stands:
+        await app.bridge.call(lambda engine: engine.provisioner.resume(job_id, file.path))
+    else:
+        await app.bridge.call(lambda engine: engine.provisioner.pause(job_id, file.path))
 
 
 async def _take(engine: "Engine", job_id: str) -> None:
