@@ -25,6 +25,7 @@ def _run(words: list[str]) -> int:
         from rbee_tui.ui import terminal  # noqa: PLC0415 - the standard library alone
 
         if not terminal.refusal():
+            terminal.keep_interrupts()
             terminal.splash()
     try:
         from rbee_tui.cli.guard import run  # noqa: PLC0415 - a Ctrl-C while it loads shows no traceback either

@@ -1,6 +1,7 @@
 """The screen as a command: its engine, its terminal, and what is said once it is left."""
 
 import os
+import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ def open_screen(
     app = RbeeApp(lambda: EngineThread(make_engine, VERB, lasting=not temporary), options)
     if _is_remote():
         app.animation_level = "none"
+    app.take_signals(signal.SIGINT)
+    terminal.raise_interrupts()
     with terminal.native_noise_in(Path(log_directory) / "screen.log"):
         said = app.run(mouse=bool(os.environ.get("RBEE_MOUSE")))
         app.over.set()

@@ -115,6 +115,9 @@ class RbeeApp(App[list[str]]):
         """Whether the question of what becomes of downloads is on the screen."""
         self._code = 1
         self._ending = threading.Event()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._early: list[int] = []
+        """Signals that came before there was a loop to answer them."""
         self._wanted_line: tuple[str, str] | None = None
         self._told_here: set[tuple[str, str]] = set()
         self._flowing: set[tuple[str, str, str]] = set()
@@ -145,6 +148,8 @@ class RbeeApp(App[list[str]]):
         self._home = asyncio.get_running_loop()
         self.take_signals(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         threading.Thread(target=self._watch_ending, name="rbee-ending", daemon=True).start()
+        for number in self._early:
+            self.call_later(self._signalled, number)
 
     def take_signals(self, *numbers: signal.Signals) -> None:
         """Answer these signals; by Python's handlers, which also run while a terminal blocks the loop."""
@@ -212,6 +217,9 @@ class RbeeApp(App[list[str]]):
             self._ending.set()
             if isinstance(self._driver, Driver):
                 self._driver.outlet.give_up(_STALL_SECONDS)
+        if self._home is None:
+            self._early.append(number)
+            return
         with suppress(RuntimeError):  # the loop has ended, and with it what the signal asks for
             self._home.call_soon_threadsafe(self._signalled, number)
 

@@ -2,14 +2,17 @@
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 _OPENING = b"rbee: opening the screen\r"
 _STALL_SECONDS = 0.5
 _ERASE = b"\r\x1b[K"
+_interrupts: list[int] = []
 _MANY_COLOURS = ("256", "direct", "truecolor", "kitty", "alacritty", "ghostty", "foot", "wezterm", "iterm")
 
 
@@ -36,6 +39,22 @@ def few_colours(environment: Mapping[str, str] = os.environ) -> bool:
 def splash() -> None:
     """Say that the screen is coming: loading what draws it takes a third of a second."""
     os.write(2, _OPENING)
+
+
+def keep_interrupts() -> None:
+    """Raise KeyboardInterrupt at a Ctrl-C, and remember it: an import may swallow the exception."""
+    signal.signal(signal.SIGINT, _interrupted)
+
+
+def _interrupted(number: int, _: object) -> NoReturn:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
+def raise_interrupts() -> None:
+    """Raise KeyboardInterrupt once more where one was swallowed."""
+    if _interrupts:
+        raise KeyboardInterrupt
 
 
 def erase_splash() -> None:

@@ -378,6 +378,15 @@ class TestEarlyEnd:
                 assert "Traceback" not in screen.shown()
         house.nobody_is_left()
 
+    @pytest.mark.parametrize("where", ["MainScreen.__init__", "RbeeApp.on_load"])
+    def test_an_interrupt_is_not_lost(self, house: House, where: str):
+        """Whatever is under way swallows the exception."""
+        name = f"rbee_tui.ui.app.{where}"
+        with house.screen(*patched(f"{name} = interrupted({name})")) as screen:
+            assert screen.ended() == 128 + signal.SIGINT
+            assert screen.restored
+            assert screen.open_modes() == set()
+
 
 def is_screen(words: str) -> bool:
     return words.endswith("-m rbee_tui")
@@ -395,7 +404,7 @@ def fill(screen: Pty) -> None:
 
 
 _PATCH = """
-import os, signal, sys, asyncio
+import asyncio, functools, os, signal, sys, time
 import rbee_tui.ui.app, rbee_tui.ui.screens.main, rbee_tui.engine.watch, rbee_tui.engine.engine
 from pathlib import Path
 from textual.drivers.linux_driver import LinuxDriver
@@ -411,6 +420,16 @@ async def fails_when_asked_there(*a, **k):
     while not os.path.exists(os.environ["FAIL"]):
         await asyncio.sleep(0.02)
     raise ZeroDivisionError("a fault")
+def interrupted(function):
+    @functools.wraps(function)
+    def inner(self, *a):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+        except KeyboardInterrupt:
+            pass
+        return function(self, *a)
+    return inner
 def without(function, number):
     return lambda n, h: None if n == number else function(n, h)
 class Plain(LinuxDriver):
