@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -34,7 +36,15 @@ def _run(words: list[str], *, as_json: bool) -> int:
         return _invoke(words)
     except RbeeError as error:
         hint = error.hint or ("rbee --help lists what can be asked" if error.exit_code == USAGE else "")
-        return _say(str(error), hint, error.code, error.exit_code, log=_log(error), as_json=as_json)
+        return _say(
+            str(error),
+            hint,
+            error.code,
+            error.exit_code,
+            log=_log(error),
+            as_json=as_json,
+            more=error.details,
+        )
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "rbee"
         return _say(_sentence(error), f"{where} --help says how", "usage", USAGE, as_json=as_json)
@@ -95,10 +105,21 @@ def _log(error: RbeeError) -> str:
     return log if isinstance(log, str) else ""
 
 
-def _say(message: str, hint: str, code: str, exit_code: int, *, log: str = "", as_json: bool) -> int:
+def _say(
+    message: str,
+    hint: str,
+    code: str,
+    exit_code: int,
+    *,
+    log: str = "",
+    as_json: bool,
+    more: Mapping[str, Any] | None = None,
+) -> int:
     """Say what was wrong on standard error, as text or as one JSON object; returns the exit code."""
     if as_json:
-        said = {"error": code, "message": message, "hint": hint} | ({"log": log} if log else {})
+        said = {"error": code, "message": message, "hint": hint, **(more or {})} | (
+            {"log": log} if log else {}
+        )
         sys.stderr.write(json.dumps(said) + "\n")
         return exit_code
     lines = [f"  | {clean(line)}" for line in log.splitlines()]

@@ -1,4 +1,4 @@
-"""`rbee start`, `ps`, `prompt`, `logs`, `stop`: workers that run, one for a model."""
+"""`rbee ps`, `prompt`, `logs`, `stop`: workers that run, one for a model."""
 
 import sys
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from rbee_tui.engine.text import clean, memory
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.workers.deaths import Death
     from rbee_tui.engine.workers.record import RunningWorker
 
 _LISTING = "rbee ps lists those that run"
@@ -21,72 +22,46 @@ _FOLLOW_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("model")
-@click.option("--worker", "worker_id", metavar="ID", help="This worker, instead of the one that fits best.")
-@click.option("--context", type=click.IntRange(min=1), help="Tokens of context.")
-@click.option("--port", type=click.IntRange(1, 65535), help="A port; a model keeps its port otherwise.")
-@click.option("--explain", is_flag=True, help="Say of every worker why it is taken or not.")
+@click.option("--dead", is_flag=True, help="List those that ended by themselves, and what ended them.")
 @json_option
-def start(
-    *,
-    model: str,
-    worker_id: str | None,
-    context: int | None,
-    port: int | None,
-    explain: bool,
-    as_json: bool,
-) -> None:
-    """Start a worker on a model; returns when it is ready, or fails with the end of its log.
-
-    Where one runs on it already, that one is shown.
-    """
-
-    async def main() -> None:
-        from rbee_tui.cli.models import find  # noqa: PLC0415 - stop and ps do not need it
-
-        house = engine("start")
-        model_id = find(house.models, model)
-        if explain:
-            explain_choice(house)
-        before = {each.id for each in house.processes.list()} if worker_id or context or port else set[str]()
-        running = await house.processes.start(model_id, worker_id=worker_id, context=context, port=port)
-        if model_id in before:
-            output.note(
-                f"it runs already, as it was started: rbee stop {clean(model_id)} first to change that"
-            )
-        if as_json:
-            output.print_json(running)
-            return
-        output.result(running.url)
-        output.note(
-            f"{clean(running.model)} is {running.state} on {clean(running.worker)} (pid {running.pid}), "
-            f"context {running.context:,}"
-        )
-
-    run(main())
-
-
-def explain_choice(house: "Engine") -> None:
-    """Say of every worker, installed or offered, why it fits this machine or not."""
-    from rbee_tui.cli.workers import select  # noqa: PLC0415 - only those who ask
-
-    for verdict in select(house.workers.list()).verdicts:
-        mark = output.glyph("✓", "+") if verdict.taken else " " if verdict.usable else output.glyph("✗", "-")
-        here = "" if verdict.installed else " (not installed)"
-        output.note(f"{mark} {clean(verdict.worker_id)}{here}: {verdict.reason}")
-
-
-@click.command()
-@json_option
-def ps(*, as_json: bool) -> None:
+def ps(*, dead: bool, as_json: bool) -> None:
     """List the workers that run, whoever started them."""
-    running = engine("ps").processes.list()
+    house = engine("ps")
+    running = house.processes.list()
+    deaths = house.processes.deaths()
     if as_json:
-        output.print_json(running)
+        output.print_json(deaths if dead else running)
+    elif dead:
+        print_deaths(deaths)
     elif running:
         print_running(running)
     else:
         output.note("no worker runs\n  -> rbee start MODEL starts one")
+    if deaths and not (dead or as_json):
+        for death in deaths:
+            output.note(f"{clean(death.model)} is gone: {death.sentence}")
+        output.note("  -> rbee ps --dead says more")
+
+
+def print_deaths(deaths: "list[Death]") -> None:
+    """Print death certificates, one below the other."""
+    for death in deaths:
+        output.print_fields(
+            {
+                "model": death.model,
+                "worker": death.worker,
+                "ended": death.at,
+                "because": death.sentence,
+                "exit code": "" if death.code is None else str(death.code),
+                "signal": death.signal or "",
+                "started again": str(death.restarts) if death.restarts else "",
+                "what to do": death.hint,
+            }
+        )
+        for line in death.lines:
+            output.result(f"  | {line}")
+    if not deaths:
+        output.note("no worker ended by itself since it was started last")
 
 
 def print_running(running: "list[RunningWorker]") -> None:

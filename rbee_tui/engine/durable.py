@@ -26,8 +26,12 @@ def storage(action: str, path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(f"cannot {action} {clean(str(path))}: {error.strerror or error}") from error
+        said = f"cannot {action} {clean(str(path))}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(
+                said, hint="make room on that disk (df says how full it is), then again"
+            ) from error
+        raise StorageError(said) from error
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:

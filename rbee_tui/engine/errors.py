@@ -1,6 +1,6 @@
 """The errors of the engine: one small hierarchy, each with a text that is fit for a person."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RbeeError(Exception):
@@ -12,6 +12,8 @@ class RbeeError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.details: dict[str, Any] = {}
+        """What a script may want beside the sentence, as plain data."""
 
 
 class UsageError(RbeeError):
@@ -35,11 +37,23 @@ class BusyError(RbeeError):
     exit_code = 4
 
 
+class PortBusyError(BusyError):
+    """A port that a worker was to have is taken; the text names it."""
+
+    code = "port_busy"
+
+
 class RefusedError(RbeeError):
     """It could be done, but must not be: foreign, unsafe, in use."""
 
     code = "refused"
     exit_code = 4
+
+
+class DoesNotFitError(RefusedError):
+    """A model needs more memory than there is; the text has the figures."""
+
+    code = "does_not_fit"
 
 
 class NetworkError(RbeeError):
@@ -95,6 +109,24 @@ class WorkerError(RbeeError):
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint=hint)
         self.log = log
+
+
+class BrokenModelError(WorkerError):
+    """A model's file cannot be loaded: no GGUF, damaged, or of a kind that the runtime does not know."""
+
+    code = "broken_model"
+
+
+class CpuFeatureError(WorkerError):
+    """The processor lacks what a worker was built for."""
+
+    code = "cpu_feature"
+
+
+class OutOfMemoryError(WorkerError):
+    """A worker found no memory, or the kernel ended it for that; the text says which, and what would fit."""
+
+    code = "out_of_memory"
 
 
 class PausedError(RbeeError):

@@ -10,6 +10,7 @@ from rbee_tui.engine.paths import Root
 
 _LOCK_WAIT_SECONDS = 10.0
 OnQuit = Literal["ask", "background", "pause"]
+OnQuitWorkers = Literal["keep", "stop"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of downloads when a screen is left."""
     cap: int | None = None
     """Bytes per second of all downloads of all processes together."""
+    on_quit_workers: OnQuitWorkers = "keep"
+    """What becomes of the workers that a screen started when it ends, however it does."""
+    idle_seconds: int = 0
+    """After how long a worker that nobody asks anything is unloaded; 0 never."""
 
 
 def read(root: Root) -> Settings:

@@ -1,8 +1,9 @@
 """The watch: what lies in the catalogs, what runs and what the hardware does, kept current on the board.
 
 Facts say what changed, whoever changed it; what other hands do (`scp`, `rm`) is found by a stat of each
-artifact. Keys: `models` and `workers` (lists of entries by id), `running` (list of RunningWorker), `reading`
-(a hardware Reading), `settings`, `promised` (bytes of disk). Values are whole; an earlier one stays as it is.
+artifact. Keys: `models` and `workers` (lists of entries by id), `running` (list of RunningWorker), `deaths`
+(list of Death), `reading` (a hardware Reading), `settings`, `promised` (bytes of disk). Values are whole; an
+earlier one stays as it is.
 """
 
 import asyncio
@@ -121,9 +122,11 @@ class Watch:
     async def _running(self) -> None:
         """Look at the worker processes: often while one loads or stops, now and then while they only run."""
         before: Any = None
+        dead: Any = []
         while True:
             found = await self._record("running", self._engine.processes.list, before)
             before = found
+            dead = await self._record("deaths", self._engine.processes.deaths, dead)
             self._has_workers = bool(found)
             if any(each.state in _MOVING for each in found or ()):
                 pause = _LOADING_SECONDS

@@ -26,7 +26,16 @@ from rbee_tui.engine.text import clean
 from rbee_tui.ui import styles
 from rbee_tui.ui.bridge import Bridge
 from rbee_tui.ui.driver import Driver
-from rbee_tui.ui.flows import adding, finding, fitting, keeping, leaving, updating, working
+from rbee_tui.ui.flows import (
+    adding,
+    finding,
+    fitting,
+    keeping,
+    leaving,
+    settling,
+    updating,
+    working,
+)
 from rbee_tui.ui.gate import Gate
 from rbee_tui.ui.glyphs import ASCII, UNICODE
 from rbee_tui.ui.house import Activity, House
@@ -47,6 +56,7 @@ _STYLES = {
     "job.failed": "wrong",
     "model.damaged": "wrong",
     "model.verified": "ok",
+    "worker.crashed": "wrong",
     "worker.failed": "wrong",
     "worker.installed": "ok",
     "worker.ready": "ok",
@@ -409,6 +419,8 @@ class RbeeApp(App[list[str]]):
         "start": working.start,
         "try": working.try_out,
         "stop": working.stop,
+        "pin": working.pin,
+        "settings": lambda app, _: settling.settle(app),
         "install": lambda app, _: working.install(app),
         "logs": working.logs,
         "why": working.why,

@@ -6,9 +6,20 @@ from collections.abc import Iterator
 from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
+from rbee_tui.engine.spans import span
 from rbee_tui.engine.text import clean, duration, memory, size
+from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.record import RunningWorker
-from rbee_tui.ui.lines import ActivityLine, FileLine, JobLine, Line, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.lines import (
+    ActivityLine,
+    DeadLine,
+    FileLine,
+    JobLine,
+    Line,
+    ModelLine,
+    ProcessLine,
+    WorkerLine,
+)
 
 Lines = list[tuple[str, str]]
 _REPO_IN_URL = re.compile(r"https?://[^/]+/(?P<repo>[\w.-]+/[\w.-]+)/resolve/[^/]+/(?P<file>.+)$")
@@ -20,6 +31,8 @@ def of(line: Line) -> tuple[str, Lines]:
         return f"Model {clean(line.entry.id)}", [*_fields(_model(line.entry)), *_files(line.entry)]
     if isinstance(line, ProcessLine):
         return f"Worker on {clean(line.running.model)}", list(_fields(_process(line.running)))
+    if isinstance(line, DeadLine):
+        return f"What became of the worker of {clean(line.death.model)}", _death(line.death)
     if isinstance(line, WorkerLine):
         return f"Worker {clean(line.entry.id)}", list(_fields(_worker(line.entry)))
     if isinstance(line, ActivityLine):
@@ -86,10 +99,39 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "context", f"{running.context:,} tokens"
     yield "estimated", memory(running.estimate_bytes)
     yield "measured", memory(running.memory_bytes) if running.memory_bytes else ""
+    yield "stays", _stay(running)
+    yield "started again", f"{running.restarts} times; last: {running.crash}" if running.restarts else ""
     yield "pid", str(running.pid)
     yield "started", running.started_at
     yield "ready", running.ready_at or ""
     yield "log", running.log
+
+
+def _stay(running: RunningWorker) -> str:
+    """How long a worker stays, in words."""
+    if running.pinned:
+        return "however long nobody asks (pinned)"
+    parts = [
+        f"until nobody asks for {span(running.idle_seconds)}" if running.idle_seconds else "",
+        "as long as the screen that started it" if running.ends_with_screen else "",
+    ]
+    return "; ".join(filter(None, parts)) or "until it is stopped"
+
+
+def _death(death: Death) -> Lines:
+    """A death certificate."""
+    said = (
+        ("because", death.sentence),
+        ("what to do", death.hint),
+        ("exit code", "" if death.code is None else str(death.code)),
+        ("signal", death.signal or ""),
+        ("ended", death.at or "nobody saw when"),
+        ("started again", f"{death.restarts} times before" if death.restarts else ""),
+        ("worker", death.worker),
+        ("context", f"{death.context:,} tokens"),
+    )
+    last = [("", ""), ("the end of its log", "strong"), *((line, "quiet") for line in death.lines)]
+    return [*_fields(iter(said)), *(last if death.lines else [])]
 
 
 def _worker(entry: Entry[Worker]) -> Iterator[tuple[str, str]]:
@@ -146,6 +188,8 @@ def copyable(line: Line, host: str) -> list[tuple[str, str]]:
         return [*found, *(_of_process(line.running, host) if line.running else [])]
     if isinstance(line, ProcessLine):
         return [("id", line.running.model), *_of_process(line.running, host), ("log", line.running.log)]
+    if isinstance(line, DeadLine):
+        return [("id", line.death.model), ("log's end", "\n".join(line.death.lines))]
     if isinstance(line, WorkerLine):
         return [("id", line.entry.id), ("directory", line.entry.directory)]
     if isinstance(line, JobLine | FileLine):

@@ -9,6 +9,7 @@ from rbee_tui.engine.board import Changes
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.jobs import JobProgress, State
 from rbee_tui.engine.settings import Settings
+from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.record import RunningWorker
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class House:
     models: list[Entry[Model]] = field(default_factory=list[Entry[Model]])
     workers: list[Entry[Worker]] = field(default_factory=list[Entry[Worker]])
     running: list[RunningWorker] = field(default_factory=list[RunningWorker])
+    deaths: list[Death] = field(default_factory=list[Death])
+    """The workers that ended by themselves, by model."""
     jobs: dict[str, JobProgress] = field(default_factory=dict[str, JobProgress])
     reading: Reading | None = None
     settings: Settings = field(default_factory=Settings)

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rbee_tui.engine.artifacts import Health
-from rbee_tui.ui.lines import ActivityLine, FileLine, JobLine, Line, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.lines import (
+    ActivityLine,
+    DeadLine,
+    FileLine,
+    JobLine,
+    Line,
+    ModelLine,
+    ProcessLine,
+    WorkerLine,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ def _can_start(situation: Situation) -> bool:
     job = _job(situation)
     if job is not None:
         return job.job.state == "done"
+    if isinstance(situation.line, DeadLine):
+        return True
     line = _model(situation)
     return _is_whole(situation) and line is not None and line.running is None and line.activity is None
 
@@ -91,7 +102,7 @@ def _is_ready(situation: Situation) -> bool:
 def _has_log(situation: Situation) -> bool:
     if isinstance(situation.line, ActivityLine):
         return situation.line.activity.verb == "installing"
-    return _runs(situation) or _is_whole(situation) or isinstance(situation.line, WorkerLine)
+    return _runs(situation) or _is_whole(situation) or isinstance(situation.line, DeadLine | WorkerLine)
 
 
 def _can_fetch_again(situation: Situation) -> bool:
@@ -144,11 +155,19 @@ def _can_delete(situation: Situation) -> bool:
     line = situation.line
     if isinstance(line, JobLine | FileLine):
         return line.job.state not in ("done", "cancelled")
-    return isinstance(line, WorkerLine) or (isinstance(line, ModelLine) and line.running is None)
+    return isinstance(line, DeadLine | WorkerLine) or (isinstance(line, ModelLine) and line.running is None)
 
 
 def _delete_word(situation: Situation) -> str:
+    if isinstance(situation.line, DeadLine):
+        return "Forget"
     return "Cancel" if _job(situation) else "Remove" if isinstance(situation.line, WorkerLine) else "Delete"
+
+
+def _pin_word(situation: Situation) -> str:
+    line = situation.line
+    each = line.running if isinstance(line, ProcessLine | ModelLine) else None
+    return "Unpin" if each is not None and each.pinned else "Pin"
 
 
 def _can_import(situation: Situation) -> bool:
@@ -185,6 +204,17 @@ ACTIONS = (
         12,
     ),
     Action("stop", ("x",), "x", "Stop", "stop the worker of this model (asks)", "Workers", _runs, 13),
+    Action(
+        "pin",
+        ("P",),
+        "P",
+        "Pin",
+        "let a worker stay however long nobody asks it anything, or not any more",
+        "Workers",
+        _is_ready,
+        25,
+        _pin_word,
+    ),
     Action(
         "fetch",
         ("f",),
@@ -286,7 +316,7 @@ ACTIONS = (
         ("ctrl+d",),
         "Ctrl-D",
         "Delete",
-        "delete a model, remove a worker, cancel a download or one file of it (asks)",
+        "delete a model, remove a worker, cancel a download or one file (asks); forget how a worker ended",
         "Everything",
         _can_delete,
         21,
@@ -349,6 +379,14 @@ ACTIONS = (
         "e",
         "Events",
         "what happened, and each error with what to do about it",
+        "Everything",
+    ),
+    Action(
+        "settings",
+        ("comma",),
+        ",",
+        "Settings",
+        "what becomes of workers and downloads when a screen ends, and when workers are unloaded",
         "Everything",
     ),
     Action(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
 from rbee_tui.engine.jobs import FileProgress, JobProgress
 from rbee_tui.engine.text import clean, duration, memory, size, size_as
+from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.house import Activity, House
@@ -68,6 +69,18 @@ class ProcessLine:
 
 
 @dataclass(frozen=True)
+class DeadLine:
+    """A worker that ended by itself, until the model's next start."""
+
+    death: Death
+
+    @property
+    def key(self) -> str:
+        """What stays the same while the line changes."""
+        return f"dead:{self.death.model}"
+
+
+@dataclass(frozen=True)
 class ActivityLine:
     """An install or a start that has no line of its own yet."""
 
@@ -123,7 +136,7 @@ class FileLine:
         return self.job.state == "failed" and self.file.state in ("failed", "cancelled")
 
 
-Line: TypeAlias = ModelLine | ProcessLine | ActivityLine | WorkerLine | JobLine | FileLine
+Line: TypeAlias = ModelLine | ProcessLine | DeadLine | ActivityLine | WorkerLine | JobLine | FileLine
 
 
 # Models
@@ -218,7 +231,7 @@ def context(tokens: int | None) -> str:
 # Workers
 
 WORKER_COLUMNS = (
-    Column("STATE", 11),
+    Column("STATE", 12),
     Column("MEMORY", 9, right=True),
     Column("PORT", 6, right=True),
     Column("NAME", 16, weight=1),
@@ -227,14 +240,15 @@ _SHOWN_BY_THEMSELVES = frozenset({"installing", "starting"})
 
 
 def worker_lines(house: House) -> list[Line]:
-    """What runs first, then what is about to, then what is installed."""
+    """What runs first, then what is about to, what ended by itself, and what is installed."""
     loading = {each.model for each in house.running}
     doing = [
         ActivityLine(each)
         for each in house.activities.values()
         if each.verb in _SHOWN_BY_THEMSELVES and each.id not in loading
     ]
-    return [*map(ProcessLine, house.running), *doing, *map(WorkerLine, house.workers)]
+    dead = [DeadLine(each) for each in house.deaths if each.model not in loading]
+    return [*map(ProcessLine, house.running), *doing, *dead, *map(WorkerLine, house.workers)]
 
 
 def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
@@ -248,6 +262,10 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
     if isinstance(line, ActivityLine):
         text = f"{glyphs.busy} {line.activity.verb}"
         return Cell(text, "busy"), Cell(clean(line.activity.id), span=3), Cell(""), Cell("")
+    if isinstance(line, DeadLine):
+        word, style = ("unloaded", "quiet") if line.death.in_order else (f"{glyphs.wrong} gone", "wrong")
+        said = f"{clean(line.death.model)}: {line.death.sentence}"
+        return Cell(word, style), Cell(said, "" if style == "quiet" else style, span=3), Cell(""), Cell("")
     assert isinstance(line, WorkerLine)  # noqa: S101 - for the type checker: the pane has no other lines
     entry = line.entry
     worker = entry.artifact
@@ -263,8 +281,8 @@ def process_state(running: RunningWorker, glyphs: Glyphs) -> tuple[str, str]:
     """A worker process's state with its glyph, and the name of its style."""
     if running.state == "ready":
         return f"{glyphs.ok} ready", "ok"
-    if running.state == "unhealthy":
-        return f"{glyphs.wrong} unhealthy", "wrong"
+    if running.state in ("unhealthy", "restarting"):
+        return f"{glyphs.wrong} {running.state}", "wrong"
     return f"{glyphs.busy} {running.state}", "busy"
 
 

@@ -116,7 +116,7 @@ class TestWorker:
 
     def test_how_a_killed_one_ended_is_said(self, rbee: Rbee):
         """To whoever asks it next; after a stop there is nothing to say."""
-        running = rbee.json("start", "tiny")
+        running = rbee.json("start", "tiny", "--no-restart")
         (runtime,) = psutil.Process(running["pid"]).children()
         runtime.kill()
         wait_for(lambda: rbee.json("ps") == [])
@@ -161,6 +161,7 @@ class TestWorker:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 9
         assert "  | " in said
+        assert "the model cannot be loaded: unknown model architecture: 'llamx'" in said
         assert rbee.json("ps") == []
         rbee.run("models", "remove", "broken", "--yes")
 

@@ -17,7 +17,9 @@ from rbee_tui.engine.hardware.reading import Cpu, Disk, Gpu, Memory, Metal, Nvml
 from rbee_tui.engine.hub import Repository
 from rbee_tui.engine.jobs import FileProgress, JobProgress
 from rbee_tui.engine.variants import Verdict
+from rbee_tui.engine.workers.deaths import Death, certify, with_retry
 from rbee_tui.engine.workers.outlook import Outlook
+from rbee_tui.engine.workers.record import Exit
 from rbee_tui.engine.workers.supervise import RunningWorker
 from rbee_tui.ui.app import Options, RbeeApp
 
@@ -171,6 +173,18 @@ def running(name: str, state: str, port: int, gib: float | None, variant: str = 
     )
 
 
+def death() -> Death:
+    """A worker that the kernel ended for memory."""
+    found = certify(
+        "phi-4-mini-q8_0",
+        "llm-worker-cpu",
+        Exit(signal=9, oom=True, restarts=5, at=1_795_764_600.0),
+        "srv    load_model: loading model\nslot launch_slot_: id 0 | task 7 | processing task",
+        context=8192,
+    )
+    return with_retry(found, 4096)
+
+
 def file(path: str, done: float, total: float, rate: float = 0.0, **more: Any) -> FileProgress:
     """A file of a download; gigabytes, and megabytes per second."""
     return FileProgress(
@@ -313,6 +327,7 @@ def damaged() -> list[dict[str, Any]]:
             worker("llm-worker-cuda", "cuda", health=Health.MISSING, reason="its binary is not there"),
         ],
         running=[running("sound-1b-q8_0", "unhealthy", 41877, 1.7, "cpu")],
+        deaths=[death()],
         jobs=[
             job(
                 "8c3d4e5f",

@@ -304,6 +304,10 @@ class TestReading:
         """One picture each."""
         album.has(f"{name}-80x24", await drawn(scenes.screen(scenes.busy()), SMALL, *keys))
 
+    async def test_what_ended_a_worker(self, album: Album) -> None:
+        """Its death certificate, with what to do."""
+        album.has("death-80x24", await drawn(scenes.screen(scenes.damaged()), SMALL, "2", "j", "enter"))
+
     async def test_deleting_says_what_becomes_free(self, album: Album) -> None:
         """Files, place and bytes."""
         app = scenes.screen(scenes.busy(), [(1, 5_100_000_000)])

@@ -7,7 +7,7 @@ import msgspec
 
 from rbee_tui.engine.artifacts import Entry, Health, Worker, resolve_binary
 from rbee_tui.engine.catalog import WorkerCatalog
-from rbee_tui.engine.errors import NotFoundError, RefusedError
+from rbee_tui.engine.errors import DoesNotFitError, NotFoundError, RefusedError
 from rbee_tui.engine.fit import Estimate, estimate, largest_context
 from rbee_tui.engine.fitting.machine import machine_of
 from rbee_tui.engine.gguf import Header
@@ -101,10 +101,21 @@ def choose_context(
     if (need.total if need.covered else need.low) > free:
         beside = f" beside {memory(promised)} promised to other workers" if promised else ""
         takes = memory(need.total) if need.covered else f"at least {memory(need.low)}"
-        raise RefusedError(
+        raise _does_not_fit(
             f"{clean(name)} needs {takes} at a context of {need.context:,} (weights "
             f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available{beside}",
-            hint="stop another worker, give a smaller --context, or take a smaller quantisation",
+            name,
+            largest_context(header, free - correction, min(least, trained), least=min(least, LEAST_CONTEXT)),
         )
     fitting = largest_context(header, free - correction, most, least=least)
     return estimate(header, fitting or least, parallel=PARALLEL).plus(correction)
+
+
+def _does_not_fit(message: str, name: str, context: int | None) -> DoesNotFitError:
+    """The refusal, with the context that would fit."""
+    if context is None:
+        return DoesNotFitError(message, hint="stop another worker, or take a smaller quantisation")
+    hint = f"a context of {context:,} tokens would fit now: rbee start {clean(name)} --context {context}"
+    error = DoesNotFitError(message, hint=hint)
+    error.details["retry_context"] = context
+    return error

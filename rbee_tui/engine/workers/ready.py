@@ -11,6 +11,7 @@ from rbee_tui.engine.workers.record import Running
 
 OK = 200
 _TAIL_BYTES = 8000
+_END_BYTES = 1 << 16
 _TAIL_LINES = 15
 _LOG_BYTES = 1 << 20
 
@@ -65,13 +66,18 @@ def memory(pid: int) -> int | None:
 
 def tail(record: Running) -> str:
     """The last lines that this start wrote to its log, made safe to show."""
-    path = Path(record.log)
+    lines = read_log(Path(record.log), record.log_from, _TAIL_BYTES).splitlines()
+    return "\n".join(clean(line) for line in lines[-_TAIL_LINES:])
+
+
+def read_log(path: Path, begin: int, most: int = _END_BYTES) -> str:
+    """The end of a log, at most `most` bytes and nothing before `begin`, where that is still in the file."""
     try:
-        begin = max(record.log_from, path.stat().st_size - _TAIL_BYTES)
+        size = path.stat().st_size
     except OSError:
         return ""
-    lines = _read(path, begin).splitlines()
-    return "\n".join(clean(line) for line in lines[-_TAIL_LINES:])
+    # Its keeper sets a long log aside: then all that is in the file came after.
+    return _read(path, max(begin if begin <= size else 0, size - most))
 
 
 def _owns(record: Running) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     api_key: str
     state: str
-    """`loading`, `ready`, `unhealthy` (it lives, and does not answer) or `stopping`."""
+    """`loading`, `ready`, `restarting` (it crashed), `unhealthy` (it does not answer) or `stopping`."""
     context: int
     started_at: str
     ready_at: str | None
@@ -40,6 +39,15 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Why this worker was taken."""
     devices: tuple[str, ...]
     log: str
+    pinned: bool = False
+    """It stays, however long nobody asks."""
+    idle_seconds: int = 0
+    """It is unloaded when nobody asked it anything for so long; 0 never."""
+    ends_with_screen: bool = False
+    restarts: int = 0
+    """How often it was started again after a crash."""
+    crash: str = ""
+    """How it crashed last, since it was started; empty where it did not."""
     estimate_bytes: int
     memory_bytes: int | None
     """Memory that only the process and its children have (USS); None when it cannot be read."""
@@ -78,6 +86,14 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     ready_at: str | None = None
     wanted: str = "running"
+    restart: bool = True
+    """The keeper starts it again when it crashes, after it was ready."""
+    idle_seconds: int = 0
+    """The keeper ends it when nobody asked it anything for so long; 0 never."""
+    pinned: bool = False
+    """It stays, however long nobody asks."""
+    ends_with: Identity | None = None
+    """The keeper ends it once this process, a screen, is gone."""
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,31 +103,27 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None = None
     signal: int | None = None
     error: str = ""
+    why: str = ""
+    """Why its keeper ended it: `idle`, or `screen`; empty where it ended by itself."""
+    oom: bool = False
+    """The kernel counted a process that it ended for memory when this one was killed."""
+    restarts: int = 0
+    """How often it had been started again since it was steady."""
+    again_at: float = 0.0
+    """When it is started again, in seconds since the epoch; 0 where it is not."""
     at: float = 0.0
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
 
-    @property
-    def sentence(self) -> str:
-        """In words."""
-        if self.error:
-            return self.error
-        if self.signal is None:
-            return f"it ended with exit code {self.code}"
-        try:
-            return f"it was ended by {signal.Signals(self.signal).name}"
-        except ValueError:
-            return f"it was ended by signal {self.signal}"
-
 
 class Records:
-    """The records, keys, ports and exit notes of one root's worker processes."""
+    """The records, keys, ports, exit notes and death certificates of one root's worker processes."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
 
     def path(self, model_id: str, kind: str) -> Path:
-        """`state/running/<directory>.<kind>`; kinds are json, key, port and exit."""
+        """`state/running/<directory>.<kind>`; kinds are json, key, port, exit and death."""
         return self._root.running / f"{directory(model_id)}.{kind}"
 
     def log_path(self, model_id: str) -> Path:

@@ -4,30 +4,40 @@ import os
 import secrets
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from rbee_tui.engine import gguf, hardware, process
+from rbee_tui.engine import gguf, hardware, process, settings
 from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
 from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.durable import Lock, storage
-from rbee_tui.engine.errors import BusyError, RefusedError, WorkerError
+from rbee_tui.engine.errors import (
+    BrokenModelError,
+    MetadataError,
+    PortBusyError,
+    RbeeError,
+    RefusedError,
+    WorkerError,
+)
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.fitting.learned import Learned
 from rbee_tui.engine.fitting.machine import Pool
+from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
 from rbee_tui.engine.workers import offers, outlook, profiles, promises
-from rbee_tui.engine.workers.choosing import choose_context, choose_worker, room
+from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_context, choose_worker, room
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST, Launch
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.record import COOKIE, Records, Running
 from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
+from rbee_tui.engine.workers.wishes import Wishes
 
 LOCK_SECONDS = 10.0
 LOG_BYTES = 16 << 20
@@ -57,20 +67,20 @@ class Starter:
             if ended:
                 self._children.discard(pid)
 
-    def launch(self, model_id: str, worker_id: str | None, context: int | None, port: int | None) -> Running:
+    def launch(self, model_id: str, wanted: Wishes) -> Running:
         """Start a worker and return its record, not yet ready; the caller holds the start and model locks.
 
         Raises what `Supervisor.start` says. Blocking.
         """
         entry = self._whole(model_id)
         weights = self._models.weights(entry)
-        header = gguf.read_whole(weights)
+        header = self._header(model_id, weights)
         reading = hardware.read(self._root.path)
-        self._register_own(worker_id)
-        choice = choose_worker(self._workers, worker_id, header, reading)
+        self._register_own(wanted.worker_id)
+        choice = choose_worker(self._workers, wanted.worker_id, header, reading)
         worker = choice.worker
         with self._workers.lock(worker.id, "start", shared=True).acquire(LOCK_SECONDS):
-            chosen = self._port(model_id, port)
+            chosen = self._port(model_id, wanted.port)
             key_file = self._records.make_key(model_id)
             # Decided and written under one lock, so that two starts do not count on the same memory.
             with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
@@ -78,7 +88,7 @@ class Starter:
                 free = room(reading, worker.worker_type, promised)
                 correction = self.learned.correction(header.architecture)
                 need = choose_context(
-                    model_id, header, context, free, promised=promised, correction=correction
+                    model_id, header, wanted.context, free, promised=promised, correction=correction
                 )
                 record = Running(
                     model=model_id,
@@ -100,6 +110,10 @@ class Starter:
                     log=str(self._records.log_path(model_id)),
                     log_from=begin_log(self._records.log_path(model_id)),
                     started_at=now(),
+                    restart=wanted.restart is not False,
+                    idle_seconds=self._idle_seconds(wanted),
+                    pinned=bool(wanted.pinned),
+                    ends_with=process.identify(os.getpid()) if wanted.ends_with_me else None,
                 )
                 # Before the start: whoever dies in between leaves a cookie by which the process is found.
                 self._records.write(record)
@@ -116,7 +130,7 @@ class Starter:
 
     def outlook(self, model_id: str) -> Outlook:
         """What `launch` would do now, and why; raises NotFoundError, RefusedError."""
-        header = gguf.read_whole(self._models.weights(self._whole(model_id)))
+        header = self._header(model_id, self._models.weights(self._whole(model_id)))
         self._register_own(None)
         reading, promised = hardware.read(self._root.path), self.promised(besides=model_id)
         installed = self._workers.list()
@@ -132,9 +146,17 @@ class Starter:
         taken = promised[pool_of(found.variant)] if found.variant else 0
         return msgspec.structs.replace(found, promised_bytes=taken)
 
+    def fitting_context(self, model_id: str, most: int) -> int | None:
+        """The largest context of at most `most` tokens that would fit now; None where none would."""
+        with suppress(RbeeError):
+            found = min(self.outlook(model_id).context, most)
+            return found if found >= LEAST_CONTEXT else None
+        return None
+
     def _spawn(self, record: Running, words: list[str]) -> Running:
         """Start the keeper in a session of its own, with the runtime below it."""
         self._records.forget_ending(record.model)
+        self._records.path(record.model, "death").unlink(missing_ok=True)
         note = self._records.path(record.model, "exit")
         with storage("open the log", Path(record.log)):
             log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -166,6 +188,11 @@ class Starter:
         self._facts.tell("worker.starting", record.model, f"{record.worker} starts on {clean(record.model)}")
         return record
 
+    def _idle_seconds(self, wanted: Wishes) -> int:
+        """After how long it is unloaded: as was said, else as is settled for the root."""
+        said = wanted.idle_seconds
+        return said if said is not None else settings.read(self._root).idle_seconds
+
     def _register_own(self, worker_id: str | None) -> None:
         """Take up what rbee's own environment brings, where nothing else would do."""
         known = self._workers.contains(worker_id) if worker_id else bool(self._workers.find())
@@ -181,6 +208,16 @@ class Starter:
             raise RefusedError(f"{name} is {entry.health}: {clean(entry.reason)}", hint=hint)
         return entry
 
+    def _header(self, model_id: str, weights: Path) -> Header:
+        try:
+            return gguf.read_whole(weights)
+        except MetadataError as error:
+            name = clean(model_id)
+            raise BrokenModelError(
+                f"{name} cannot be loaded: {error}",
+                hint=f"rbee models verify {name} compares it with its hash, and says what brings it again",
+            ) from error
+
     def promised(self, besides: str = "") -> dict[Pool, int]:
         """Bytes of each pool that other models' workers were promised, and that still look available."""
         return promises.promised(self._records.all(), besides, self._is_starting)
@@ -194,7 +231,7 @@ class Starter:
         return False
 
     def _port(self, model_id: str, wanted: int | None) -> int:
-        """The model's port: as asked, else the one it had, else 0 for a free one; raises BusyError."""
+        """The model's port: as asked, else the one it had, else 0 for a free one; raises PortBusyError."""
         kept = self._records.kept_port(model_id)
         port = wanted or kept
         if not port:
@@ -205,7 +242,7 @@ class Starter:
                 probe.bind((HOST, port))
             except OSError as error:
                 whose = "" if wanted else f", which {clean(model_id)} had before,"
-                raise BusyError(
+                raise PortBusyError(
                     f"port {port}{whose} cannot be had: {error.strerror}",
                     hint="end the program that has it, or give another one with --port",
                 ) from error

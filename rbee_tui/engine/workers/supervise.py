@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,12 +18,14 @@ from rbee_tui.engine.fitting.machine import Pool
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import ending, prompting, ready
+from rbee_tui.engine.workers import ending, prompting, ready, wishes
+from rbee_tui.engine.workers.burying import Undertaker
+from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.prompting import Chunk
-from rbee_tui.engine.workers.record import Records, Running, RunningWorker, is_ours, living
+from rbee_tui.engine.workers.record import Exit, Records, Running, RunningWorker, is_ours, living
 from rbee_tui.engine.workers.starting import Starter
 
 LOAD_SECONDS = 120.0
@@ -42,6 +45,7 @@ class Supervisor:
         self._facts = facts
         self._records = Records(root)
         self._starter = Starter(root, models, workers, facts)
+        self._undertaker = Undertaker(root, self._starter, facts)
 
     # Looking
 
@@ -55,6 +59,19 @@ class Supervisor:
         """The living worker of a model; raises NotFoundError."""
         return self._describe(self._get(model_id))
 
+    def death(self, model_id: str) -> Death | None:
+        """How the model's last worker ended, where that was by itself and none was started since."""
+        return self._undertaker.certificates.read(model_id)
+
+    def deaths(self) -> "list[Death]":
+        """The death certificate of each model whose last worker ended by itself, by model."""
+        return sorted(self._undertaker.certificates.all(), key=lambda each: each.model)
+
+    def forget(self, model_id: str) -> None:
+        """Forget how the model's last worker ended."""
+        self._undertaker.certificates.forget(model_id)
+        self._facts.tell("worker.forgotten", model_id)
+
     def log_path(self, model_id: str) -> Path:
         """Where the log of a model's worker is."""
         return self._records.log_path(model_id)
@@ -65,8 +82,8 @@ class Supervisor:
         found = self._look(record) if record else None
         if found is None:
             name = clean(model_id)
-            note = self._records.last_ending(model_id)
-            last = f"; the last one is gone: {clean(note.sentence)}" if note else ""
+            death = self.death(model_id)
+            last = f"; the last one is gone: {death.sentence}" if death else ""
             raise NotFoundError(f"no worker runs on {name}{last}", hint=f"rbee start {name} starts one")
         return found
 
@@ -75,7 +92,7 @@ class Supervisor:
         found = living(record)
         if found is None:
             if record.machine == this_machine():
-                self._bury(record)
+                self._undertaker.bury(record)
             return None
         if found.ready_at or found.wanted != "running":
             return found
@@ -86,23 +103,10 @@ class Supervisor:
             again = self._records.read(record.model)
             return self._advance(found) if again and again.cookie == record.cookie else found
 
-    def _bury(self, record: Running) -> None:
-        """Remove what a dead worker left; one that is just being started is left alone."""
-        lock = self._records.start_lock(record.model)
-        if not lock.try_acquire():
-            return
-        with lock:
-            again = self._records.read(record.model)
-            if again is None or again.cookie != record.cookie or living(again):
-                return
-            ending.sweep(record.cookie)
-            self._records.forget(record)
-        if record.wanted == "running":
-            self._tell_failed(record, self._how_it_ended(record))
-
     def _describe(self, record: Running) -> RunningWorker:
         pid = record.who.pid if record.who else 0
         key = self._records.key(record.model)
+        note = self._records.ending(record)
         return RunningWorker(
             id=record.model,
             model=record.model,
@@ -112,13 +116,18 @@ class Supervisor:
             port=record.port,
             url=f"http://{HOST}:{record.port}" if record.port else "",
             api_key=key,
-            state=_state(record, key),
+            state=_state(record, key, note),
             context=record.context,
             started_at=record.started_at,
             ready_at=record.ready_at,
             reason=record.reason,
             devices=record.devices,
             log=record.log,
+            pinned=record.pinned,
+            idle_seconds=record.idle_seconds,
+            ends_with_screen=record.ends_with is not None,
+            restarts=note.restarts if note else 0,
+            crash=self._undertaker.certify(record).sentence if note else "",
             estimate_bytes=record.estimate,
             memory_bytes=ready.memory(pid) if pid else None,
         )
@@ -136,19 +145,14 @@ class Supervisor:
         """
         return self._starter.outlook(model_id)
 
-    async def start(
-        self,
-        model_id: str,
-        *,
-        worker_id: str | None = None,
-        context: int | None = None,
-        port: int | None = None,
-    ) -> RunningWorker:
+    async def start(self, model_id: str, **said: Any) -> RunningWorker:
         """Start a worker on a model and return when it is ready; one that loads or runs is followed.
 
-        Raises RefusedError for a model that is not whole or does not fit, BusyError for a port that is taken,
-        WorkerError with the log's tail when it does not come up.
+        What may be `said` are the fields of `Wishes`. Raises RefusedError for a model that is not whole,
+        DoesNotFitError, PortBusyError, BrokenModelError and other WorkerErrors with the log's tail where it
+        does not come up.
         """
+        wanted = wishes.of(said)
         lock = await _take(self._records.start_lock(model_id), _FOLLOW_SECONDS)
         with lock:
             self._starter.reap()
@@ -158,9 +162,9 @@ class Supervisor:
                 if before is not None and before.machine == this_machine():
                     await asyncio.to_thread(ending.sweep, before.cookie)
                 with await _take(self._models.lock(model_id, "start", shared=True), _LOCK_SECONDS):
-                    record = await asyncio.to_thread(self._starter.launch, model_id, worker_id, context, port)
+                    record = await asyncio.to_thread(self._starter.launch, model_id, wanted)
                     record = await self._until_ready(record)
-            elif not record.ready_at:
+            else:
                 record = await self._until_ready(record)
         return await asyncio.to_thread(self._describe, record)
 
@@ -169,25 +173,32 @@ class Supervisor:
         seen, until = -1, 0.0
         while True:
             record = await asyncio.to_thread(self._advance, record)
-            if record.ready_at:
+            if record.ready_at and not await asyncio.to_thread(self._restarts, record):
                 return record
             self._starter.reap()
             if record.who is None or not process.alive(record.who):
-                raise await asyncio.to_thread(self._failed, record, "")
+                raise await asyncio.to_thread(self._undertaker.failed, record, "")
             size = _size(record.log)
             if size != seen:
                 seen, until = size, time.monotonic() + LOAD_SECONDS
             if time.monotonic() > until:
                 await asyncio.to_thread(ending.end, record, seconds=ending.STOP_SECONDS)
-                raise self._failed(record, f"it said nothing for {LOAD_SECONDS:.0f} s and is not ready")
+                raise self._undertaker.failed(
+                    record, f"it said nothing for {LOAD_SECONDS:.0f} s and is not ready"
+                )
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _restarts(self, record: Running) -> bool:
+        """Whether it crashed after it was ready, and its keeper is about to start it again."""
+        note = self._records.ending(record)
+        return note is not None and not ready.answers(record, self._records.key(record.model))
 
     def _advance(self, record: Running) -> Running:
         """The record with its port, and ready, as far as that is known now; the caller holds the lock."""
         if not record.port and (port := ready.find_port(record)):
             record = msgspec.structs.replace(record, port=port)
             self._write_wanted(record)
-        if not ready.answers(record, self._records.key(record.model)):
+        if record.ready_at or not ready.answers(record, self._records.key(record.model)):
             return record
         record = msgspec.structs.replace(record, ready_at=now())
         if self._write_wanted(record):
@@ -216,31 +227,20 @@ class Supervisor:
         self._records.write(record)
         return True
 
-    def _how_it_ended(self, record: Running) -> str:
-        note = self._records.ending(record)
-        return clean(note.sentence) if note else "its process is gone, and nobody saw how it ended"
+    # Keeping and stopping
 
-    def _failed(self, record: Running, why: str) -> RbeeError:
-        """The error of a start that came to nothing; what it left is cleared away."""
-        again = self._records.read(record.model)
-        stopped = again is None or again.cookie != record.cookie or again.wanted != "running"
-        ending.sweep(record.cookie)
-        name = clean(record.model)
-        if stopped:
-            return WorkerError(f"the worker of {name} was stopped while it was loading")
-        why = why or self._how_it_ended(record)
-        self._records.forget(record)
-        self._tell_failed(record, why)
-        return WorkerError(
-            f"{clean(record.worker)} did not come up on {name}: {why}",
-            hint=f"rbee logs {name} shows its whole log",
-            log=ready.tail(record),
-        )
+    def pin(self, model_id: str, *, pinned: bool = True) -> RunningWorker:
+        """Let a worker stay however long nobody asks it anything, or not any more; blocking.
 
-    def _tell_failed(self, record: Running, why: str) -> None:
-        self._facts.tell("worker.failed", record.model, f"the worker of {clean(record.model)} failed: {why}")
-
-    # Stopping
+        Raises NotFoundError when none runs, BusyError while it loads.
+        """
+        record = self._get(model_id)
+        with self._records.start_lock(model_id).acquire(_LOCK_SECONDS):
+            record = msgspec.structs.replace(self._records.read(model_id) or record, pinned=pinned)
+            if self._write_wanted(record):
+                word = "stays, however long nobody asks it" if pinned else "may be unloaded"
+                self._facts.tell("worker.pinned", model_id, f"the worker of {clean(model_id)} {word}")
+        return self._describe(record)
 
     async def stop(self, model_id: str) -> RunningWorker:
         """Stop a model's worker: asked to, made to after ten seconds; as it was, in state `stopping`.
@@ -271,6 +271,7 @@ class Supervisor:
             )
         self._records.forget(record)
         self._records.forget_ending(model_id)
+        self._undertaker.certificates.forget(model_id)
         self._facts.tell("worker.stopped", model_id, f"the worker of {clean(model_id)} is stopped")
         return described
 
@@ -299,12 +300,14 @@ async def _take(lock: Lock, seconds: float) -> Lock:
     return lock
 
 
-def _state(record: Running, key: str) -> str:
+def _state(record: Running, key: str, note: Exit | None) -> str:
     if record.wanted != "running":
         return "stopping"
     if not record.ready_at:
         return "loading"
-    return "ready" if ready.answers(record, key) else "unhealthy"
+    if ready.answers(record, key):
+        return "ready"
+    return "restarting" if note else "unhealthy"
 
 
 def _size(path: str) -> int:

@@ -13,7 +13,7 @@ from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation
-from rbee_tui.ui.lines import Cell, Column, FileLine, JobLine, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.lines import Cell, Column, DeadLine, FileLine, JobLine, ModelLine, ProcessLine, WorkerLine
 from rbee_tui.ui.screens.line import LineScreen
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.question import Answer, Question
@@ -89,6 +89,9 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
     line = situation.line
     if isinstance(line, JobLine | FileLine):
         await _cancel(app, line)
+    elif isinstance(line, DeadLine):
+        model_id = line.death.model
+        await app.bridge.ask(lambda engine: engine.processes.forget(model_id))
     elif isinstance(line, WorkerLine):
         await _remove_worker(app, line)
     elif isinstance(line, ModelLine):

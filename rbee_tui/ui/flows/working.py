@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
-from rbee_tui.ui.lines import ActivityLine, Cell, Column, JobLine, ModelLine, WorkerLine
+from rbee_tui.ui.lines import ActivityLine, Cell, Column, DeadLine, JobLine, ModelLine, WorkerLine
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.prompt import PromptScreen
 from rbee_tui.ui.screens.question import Answer, Question
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 _SHOWN_SECONDS = 2.0
+_LAST_LINES = 5
 _OFFER_COLUMNS = (
     Column("FITS", 6),
     Column("HERE", 10),
@@ -110,19 +111,43 @@ async def start(app: "RbeeApp", situation: Situation) -> None:
     await start_worker(app, model_id)
 
 
-async def start_worker(app: "RbeeApp", model_id: str) -> None:
-    """Start the worker that fits on a model, and wait until it is ready."""
+async def start_worker(app: "RbeeApp", model_id: str, **said: Any) -> None:
+    """Start the worker that fits on a model, and wait until it is ready; what fails can be tried smaller."""
     app.narrate(f"starting a worker on {clean(model_id)}", "busy")
     app.tell_here(model_id, "worker.starting", "worker.ready", "worker.failed")
-    async with app.doing(Activity("starting", model_id)):
-        try:
-            running = await app.bridge.call(lambda engine: engine.processes.start(model_id))
-        except RbeeError as error:
-            app.fail(error, log=error.log if isinstance(error, WorkerError) else "")
-            return
+    said = {"ends_with_me": True if app.house.settings.on_quit_workers == "stop" else None} | said
+    try:
+        async with app.doing(Activity("starting", model_id)):
+            running = await app.bridge.call(lambda engine: engine.processes.start(model_id, **said))
+    except RbeeError as error:
+        await _failed(app, model_id, error, said)
+        return
     await _until_shown(app, model_id)
     app.tell_here(model_id, "worker.starting", "worker.ready")
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
+
+
+async def _failed(app: "RbeeApp", model_id: str, error: RbeeError, said: dict[str, Any]) -> None:
+    """Say what a start failed of, and try again with what would fit where that is wanted."""
+    log = error.log if isinstance(error, WorkerError) else ""
+    app.fail(error, log=log)
+    if app.screen is not app.main:  # somebody does something else by now: e has it
+        return
+    context = error.details.get("retry_context")
+    last = [line for line in log.splitlines() if line.strip()][-_LAST_LINES:]
+    lines = [(str(error), "wrong"), ("", ""), *((line, "quiet") for line in last)]
+    lines += [("", ""), (error.hint, "")] if error.hint else []
+    again = Answer("s", "Enter", f"Start with {context:,} tokens", "again") if context else None
+    if await app.question(Question("It did not start", lines, [again] if again else [])) == "again":
+        await start_worker(app, model_id, **said | {"context": context})
+
+
+async def pin(app: "RbeeApp", situation: Situation) -> None:
+    """Let the worker under the cursor stay, or not any more."""
+    model_id = running_model(situation) or ""
+    each = app.house.running_on(model_id)
+    pinned = each is None or not each.pinned
+    await app.bridge.ask(lambda engine: engine.processes.pin(model_id, pinned=pinned))
 
 
 async def _until_shown(app: "RbeeApp", model_id: str) -> None:
@@ -237,4 +262,6 @@ def _model_id(situation: Situation) -> str:
     line = situation.line
     if isinstance(line, JobLine):
         return line.job.model_id
+    if isinstance(line, DeadLine):
+        return line.death.model
     return line.entry.id if isinstance(line, ModelLine) else ""

@@ -137,11 +137,11 @@ class MainScreen(Screen[None]):
             self.query_one(HardwareLine).show(self._house.reading, self._house.promised)
         if touched & {"models", "running", "jobs", "activities"}:
             self._show_models()
-        if touched & {"workers", "running", "activities"}:
+        if touched & {"workers", "running", "deaths", "activities"}:
             self._show_workers()
         if touched & {"jobs", "settings"}:
             self._show_downloads()
-        if touched & {"workers", "running", "activities", "jobs"}:
+        if touched & {"workers", "running", "deaths", "activities", "jobs"}:
             self._arrange()
 
     def _show_models(self) -> None:

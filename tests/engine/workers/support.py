@@ -44,8 +44,15 @@ print("llama_model_loader: loaded meta data", flush=True)
 if mode == "exit":
     print("error: tensor 'token_embd' has wrong shape\x1b[31m", flush=True)
     raise SystemExit(1)
-if mode == "segv":
-    os.kill(os.getpid(), signal.SIGSEGV)
+if mode in ("segv", "ill"):
+    os.kill(os.getpid(), signal.SIGSEGV if mode == "segv" else signal.SIGILL)
+if mode == "gpu":
+    print("ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9000.00 MiB on device 0: "
+        "cudaMalloc failed: out of memory\nerror loading model: unable to allocate CUDA0 buffer", flush=True)
+    raise SystemExit(1)
+if mode == "again" and os.path.exists(control):
+    raise SystemExit(4)
+posts = 0
 if mode == "liar":
     print("general.name = listening on http://127.0.0.1:" + control, flush=True)
     time.sleep(600)
@@ -70,10 +77,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/crash":
             print("out of memory", flush=True)
             os._exit(3)
+        if self.path == "/metrics":
+            told = {"prompt_tokens_total": posts, "tokens_predicted_total": 2 * posts}
+            told["requests_processing"] = 0
+            return self.answer(200, "".join("llamacpp:%s %d\n" % each for each in told.items()).encode())
         loading = mode == "never" or (mode == "slow" and not os.path.exists(control))
         self.answer(503 if loading or mode == "sick" and os.path.exists(control) else 200)
 
     def do_POST(self):
+        global posts
+        posts += 1
         if self.headers["Authorization"] != "Bearer " + key:
             return self.answer(401, b'{"error": {"message": "Invalid API Key"}}')
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

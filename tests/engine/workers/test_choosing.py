@@ -72,7 +72,16 @@ class TestContext:
             RefusedError, match=r"tiny needs .* at a context of 512 .*are available"
         ) as caught:
             choosing.choose_context("tiny", header, 512, 1000)
-        assert "smaller --context" in caught.value.hint
+        assert "smaller quantisation" in caught.value.hint
+        assert caught.value.code == "does_not_fit"
+
+    def test_what_would_fit_is_said(self, header):
+        """Where the wish for context alone is too much."""
+        room = choosing.choose_context("tiny", header, 2048, 1 << 40).total
+        with pytest.raises(RefusedError) as caught:
+            choosing.choose_context("tiny", header, 1 << 20, room)
+        assert caught.value.details == {"retry_context": 2048}
+        assert "--context 2048" in caught.value.hint
 
 
 class TestRoom:

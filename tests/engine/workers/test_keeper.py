@@ -12,6 +12,7 @@ import pytest
 
 from rbee_tui.engine import process
 from rbee_tui.engine.workers import keeper
+from tests.engine.hardware.support import write_tree
 from tests.engine.workers.support import wait_for
 
 KEEPER = Path(keeper.__file__)
@@ -210,3 +211,69 @@ class TestGroup:
         )
         done = subprocess.run([sys.executable, "-c", program, str(KEEPER)], check=False, timeout=30)
         assert done.returncode == code
+
+
+class TestLog:
+    """A runtime that goes on for months."""
+
+    def test_a_long_log_is_set_aside_while_it_is_written(self, tmp_path: Path, monkeypatch):
+        """The runtime's own handle goes on in the emptied file; one that is short is left alone."""
+        log = tmp_path / "tiny.log"
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(handle, b"an old line\n")
+        keeper.trim(str(log))
+        assert not (tmp_path / "tiny.1.log").exists()
+        monkeypatch.setattr(keeper, "LOG_BYTES", 10)
+        keeper.trim(str(log))
+        os.write(handle, b"a new one\n")
+        os.close(handle)
+        assert (tmp_path / "tiny.1.log").read_bytes() == b"an old line\n"
+        assert log.read_bytes() == b"a new one\n"
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+class TestOom:
+    """What the kernel counts."""
+
+    @pytest.mark.parametrize(
+        ("files", "count"),
+        [
+            ({}, 0),
+            ({"proc/vmstat": "nr_free 1\noom_kill 3\n"}, 3),
+            (
+                {
+                    "proc/self/cgroup": "0::/a/b\n",
+                    "sys/fs/cgroup/a/b/memory.events": "low 0\noom 2\noom_kill 2\noom_group_kill 9\n",
+                },
+                2,
+            ),
+            (
+                {
+                    "proc/self/cgroup": "4:cpu,memory:/x\n3:cpu:/x\n",
+                    "sys/fs/cgroup/memory/x/memory.oom_control": "under_oom 0\noom_kill 4\n",
+                    "proc/vmstat": "oom_kill 1\n",
+                },
+                5,
+            ),
+        ],
+    )
+    def test_it_is_read_where_it_stands(self, tmp_path: Path, files, count):
+        """In both versions of cgroups, and for the machine; nowhere is nothing."""
+        assert keeper.oom_kills(str(write_tree(tmp_path, files))) == count
+
+    def test_a_kill_that_the_kernel_counted_is_noted(self, kept: Kept, tmp_path: Path):
+        """The counter is higher after a SIGKILL than when the runtime began."""
+        notes = []
+        for counter in ("iter([0, 0, 1])", "iter([1, 1, 1])"):
+            code = IMPORT + (
+                f"counts = {counter}\n"
+                "keeper.oom_kills = lambda: next(counts, 1)\n"
+                "keeper.LOOK_SECONDS = 600\n"
+                "sys.argv[1:] = sys.argv[2:]\n"
+                "keeper.main()\n"
+            )
+            runtime = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+            command = [sys.executable, "-c", code, str(KEEPER), str(kept.note_path), *runtime]
+            subprocess.run(command, check=False, timeout=30, env={**os.environ, "RBEE_COOKIE": COOKIE})
+            notes.append(kept.note["oom"])
+        assert notes == [True, False]

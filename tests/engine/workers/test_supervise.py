@@ -209,7 +209,7 @@ class TestFailures:
 
     async def test_one_that_dies_later_is_told(self, fake: House):
         """Once, as a fact; the next question says how it ended."""
-        started = await fake.supervisor.start(MODEL)
+        started = await fake.supervisor.start(MODEL, restart=False)
         with pytest.raises(ConnectionError):
             get(f"{started.url}/crash")
         wait_for(lambda: process.identify(started.pid) is None)

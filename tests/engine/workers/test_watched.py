@@ -48,10 +48,11 @@ async def test_from_loading_to_ready_to_gone(engine: Engine, fake: House, monkey
 
 async def test_a_worker_that_dies_is_missed(engine: Engine, fake: House):
     """Though nobody tells: what runs is looked at every other second."""
-    running = await fake.supervisor.start(MODEL)
+    running = await fake.supervisor.start(MODEL, restart=False)
     async with watched(engine) as board:
         assert [each.model for each in board.latest["running"]] == [MODEL]
         for child in psutil.Process(running.pid).children():
             child.kill()
         await board.until(lambda: not board.latest["running"])
+        await board.until(lambda: [each.signal for each in board.latest.get("deaths", [])] == ["SIGKILL"])
         await board.until(lambda: "worker.failed" in [fact.kind for fact in board.facts])
