@@ -92,8 +92,9 @@ def _passing(answer: Answer, asked: Asked) -> Fault | RbeeError | None:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return _limited(answer)
     if status in _SERVER_FAULTS or status in _PASSING:
-        text = f"{answer.host} answered {_phrase(status)}"
-        return Fault("answer", text, retry_after=retry_after(answer))
+        seconds = retry_after(answer)
+        text = f"{answer.host} answered {_phrase(status)}{_asks(seconds)}"
+        return Fault("answer", text, retry_after=seconds)
     return None
 
 
@@ -168,8 +169,11 @@ def _unsatisfied(answer: Answer, asked: Asked) -> Fault | RbeeError:
 def _limited(answer: Answer) -> Fault:
     seconds = retry_after(answer)
     who = "the Hub" if answer.at_hub else answer.host
-    asks = f", which asks for {duration(seconds)}" if seconds is not None else ""
-    return Fault("limited", f"rate limited by {who}{asks}", retry_after=seconds)
+    return Fault("limited", f"rate limited by {who}{_asks(seconds)}", retry_after=seconds)
+
+
+def _asks(seconds: float | None) -> str:
+    return f", which asks to wait for {duration(seconds)}" if seconds is not None else ""
 
 
 def _refused(answer: Answer, asked: Asked) -> Verdict:

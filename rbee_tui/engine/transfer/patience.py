@@ -46,6 +46,7 @@ class Patience:
         self._fresh = 0
         self._at = now
         self._last: Fault | None = None
+        self._cut_waits = 0
 
     def note(self, arrived: int, now: float, *, busy: bool = False, lines: int = 1) -> None:
         """Take a sample: bytes that arrived since the beginning, and whether we ourselves hold them back.
@@ -73,7 +74,7 @@ class Patience:
         if fault.kind == "stall":
             return Delay(0.0, fault.text)
         self._spent += 1
-        if self._spent > self._limits.retries:
+        if self._spent > self._limits.retries or self._too_long(fault):
             return self.give_up()
         # The first expired signature is ordinary: the file took longer than the signature lives.
         if fault.kind == "expired" and self._spent == 1:
@@ -83,9 +84,17 @@ class Patience:
             self._at += seconds
         return Delay(seconds, f"{fault.text}, trying again in {max(1, round(seconds))} s")
 
+    def _too_long(self, fault: Fault) -> bool:
+        """Whether the server asks for a longer wait than is sat out, and not for the first time."""
+        if fault.retry_after is None or fault.retry_after <= self._limits.retry_after_longest:
+            return False
+        self._cut_waits += 1
+        return self._cut_waits > 1
+
     def _seconds(self, fault: Fault) -> float:
         if fault.retry_after is not None:
-            return min(max(0.0, fault.retry_after), self._limits.retry_after_longest)
+            asked = max(0.0, fault.retry_after)
+            return asked if asked <= self._limits.retry_after_longest else self._limits.retry_after_cut
         longest = min(
             self._limits.backoff_longest,
             self._limits.backoff_first * 2.0 ** min(self._spent - 1, _DOUBLINGS),
@@ -96,6 +105,8 @@ class Patience:
         """The error that ends the transfer, named after the last fault."""
         fault = self._last or Fault("stall", "nothing arrives")
         again = "what has arrived is kept: try again later"
+        if self._cut_waits > 1:
+            again = "that is longer than rbee waits: what has arrived is kept, retry it in good time"
         if fault.kind == "limited":
             return RateLimitedError(
                 f"cannot fetch {self._label}: {fault.text}", hint=again, retry_after=fault.retry_after

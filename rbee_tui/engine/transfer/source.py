@@ -103,8 +103,10 @@ class Limits(msgspec.Struct, frozen=True):
     refresh: int = 64 << 10
     backoff_first: float = 0.5
     backoff_longest: float = 15.0
-    retry_after_longest: float = 60.0
-    """A longer Retry-After is cut to this."""
+    retry_after_longest: float = 300.0
+    """A Retry-After up to this is waited for; the Hub's own limits are by five minutes."""
+    retry_after_cut: float = 60.0
+    """A longer one is believed to be a mistake once, and waited for so long; the second ends the transfer."""
     redirects: int = 8
     segment: int = 32 << 20
     """A connection is given about so much at a time; more where asking takes long."""

@@ -4,16 +4,12 @@
 The token goes to the configured origin only, and no message repeats an address: storages sign theirs.
 """
 
-import os
 import re
 import socket
-import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import NamedTuple
@@ -33,46 +29,33 @@ from urllib3.exceptions import (
 )
 
 from rbee_tui import __version__
-from rbee_tui.engine.errors import HubError, NetworkError, RefusedError, UsageError
+from rbee_tui.engine.errors import HubError, IntegrityError, NetworkError, RefusedError, UsageError
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.transfer.answers import Answer, Asked, AskPlainly, Follow, Proceed, judge
 from rbee_tui.engine.transfer.attempt import Line
+from rbee_tui.engine.transfer.origins import Origin, origin, proxy_of, trust
 from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.source import Limits, Source
 from rbee_tui.engine.transfer.spans import Gap
 
-_PORTS = {"http": 80, "https": 443}
 _GATHERED = 256 << 10
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
-
-
-class Origin(NamedTuple):
-    """Scheme, host and port: what a token belongs to."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def origin(url: str) -> Origin:
-    """The origin of an address; raises ValueError for one that cannot be used."""
-    parts = urlsplit(url)
-    host, port = parts.hostname, parts.port
-    if parts.scheme not in _PORTS or not host or parts.username is not None:
-        raise ValueError(parts.scheme)
-    return Origin(parts.scheme, host.lower(), port or _PORTS[parts.scheme])
 
 
 class Body:
     """The bytes of an answer; the first `skip` of them are there already."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, here: Origin, skip: int, *, whole: bool) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, here: Origin, skip: int, *, whole: bool, most: int | None
+    ) -> None:
+        """`most` bytes may come where only their number proves the file; None where a hash does."""
         self.skip = skip
         self.whole = whole
         """Whether the whole file comes, though a part of it was asked for."""
         self._response = response
         self._host = here.host
         self._records = here.scheme == "https"
+        self._left = most
 
     def read(self, count: int, *, fast: bool = False) -> bytes:
         """What has arrived, at least one byte and at most `count`; empty at the end. Raises Fault.
@@ -81,8 +64,17 @@ class Body:
         """
         with _faults(self._host):
             if fast and self._records:
-                return self._response.read(min(count, _GATHERED), decode_content=False)
-            return self._response.read1(count, decode_content=False)
+                data = self._response.read(min(count, _GATHERED), decode_content=False)
+            else:
+                data = self._response.read1(count, decode_content=False)
+            if self._left is not None:
+                self._left -= len(data)
+                if self._left <= 0 and self._response.read1(1, decode_content=False):
+                    raise IntegrityError(
+                        f"{self._host} sends more than the file has by its listing",
+                        hint="pull it again, so that the listing is read anew",
+                    )
+        return data
 
     def close(self) -> None:
         """Be done with it; the connection is kept if everything that it announced was read."""
@@ -138,8 +130,15 @@ class Wire:
             )
             if isinstance(verdict, Proceed):
                 self._remember(url, response, left_hub=left_hub)
-                whole = response.status == HTTPStatus.OK and "Range" in headers
-                return Body(response, here, verdict.skip, whole=whole)
+                everything = response.status == HTTPStatus.OK
+                unproven = everything and not self._source.oid
+                return Body(
+                    response,
+                    here,
+                    verdict.skip,
+                    whole=everything and "Range" in headers,
+                    most=self._source.size_bytes if unproven else None,
+                )
             response.close()
             if isinstance(verdict, Follow):
                 url = self._target(url, here, verdict.location)
@@ -259,12 +258,12 @@ def _answer(response: urllib3.BaseHTTPResponse, here: Origin, *, at_hub: bool) -
 
 def _manager(here: Origin, buffer: int | None = None) -> urllib3.PoolManager:
     """A fresh pool, through the proxy that the environment names for its origin."""
-    context = _trust() if here.scheme == "https" else None
+    context = trust() if here.scheme == "https" else None
     # Set before the connection is made: TCP agrees on its window then.
     options: list[tuple[int, int, int | bytes]] = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     if buffer is not None:
         options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, buffer))
-    proxy = _proxy(here)
+    proxy = proxy_of(here)
     if proxy is None:
         manager = urllib3.PoolManager(ssl_context=context, socket_options=options)
     else:
@@ -273,7 +272,7 @@ def _manager(here: Origin, buffer: int | None = None) -> urllib3.PoolManager:
         manager = urllib3.ProxyManager(
             proxy,
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
-            proxy_ssl_context=_trust() if parts.scheme == "https" else None,
+            proxy_ssl_context=trust() if parts.scheme == "https" else None,
             ssl_context=context,
             socket_options=options,
         )
@@ -283,23 +282,6 @@ def _manager(here: Origin, buffer: int | None = None) -> urllib3.PoolManager:
     }
     manager.pool_classes_by_scheme = pools
     return manager
-
-
-def _proxy(here: Origin) -> str | None:
-    if urllib.request.proxy_bypass(f"{here.host}:{here.port}"):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(here.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    scheme = urlsplit(proxy).scheme
-    if scheme not in _PORTS:
-        raise UsageError(
-            f"the environment names a {clean(scheme)[:20]} proxy, which rbee cannot use",
-            hint="name an http:// or https:// proxy in HTTPS_PROXY, or the host in NO_PROXY",
-        )
-    return proxy
 
 
 _THIS_THREAD = threading.local()
@@ -330,31 +312,6 @@ class _HttpPool(HTTPConnectionPool):
 
 class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _Https  # pyright: ignore[reportAssignmentType] - urllib3's own class does not fit either
-
-
-def _trust() -> ssl.SSLContext:
-    return _context(os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None)
-
-
-@cache
-def _context(bundle: str | None) -> ssl.SSLContext:
-    """Whom TLS trusts: the bundle that the environment names, the system's, else certifi's."""
-    if bundle:
-        try:
-            return ssl.create_default_context(cafile=bundle)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read the certificates in {clean(bundle)}: {error.strerror or 'no certificates'}",
-                hint="check SSL_CERT_FILE and REQUESTS_CA_BUNDLE",
-            ) from None
-    paths = ssl.get_default_verify_paths()
-    context = ssl.create_default_context()
-    if not (paths.cafile or paths.capath):
-        # Interpreters that were built elsewhere look where this system has nothing.
-        import certifi  # noqa: PLC0415 - only where the system has no certificates
-
-        context.load_verify_locations(certifi.where())
-    return context
 
 
 @contextmanager

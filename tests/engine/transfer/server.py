@@ -29,6 +29,7 @@ FAST = Limits(
     backoff_first=0.02,
     backoff_longest=0.1,
     retry_after_longest=0.2,
+    retry_after_cut=0.2,
     poll=0.02,
     checkpoint_bytes=64 << 10,
     checkpoint_seconds=0.05,

@@ -360,7 +360,7 @@ class TestStopping:
             running(hub, place, limits=patient) as (stop, progress, results),
         ):
             wait_until(lambda: progress.waiting_for != "")
-            text = "rate limited by the Hub, which asks for 0:40, trying again in 40 s"
+            text = "rate limited by the Hub, which asks to wait for 0:40, trying again in 40 s"
             assert progress.waiting_for == text
             began = time.monotonic()
             stop.set()

@@ -6,7 +6,7 @@ import pytest
 from rbee_tui.engine.errors import HubError, NetworkError, RateLimitedError, RbeeError
 from rbee_tui.engine.transfer import Limits, Source, part_name
 from rbee_tui.engine.transfer.journal import Block, Header, Loaded
-from rbee_tui.engine.transfer.patience import Delay, Fault, Patience
+from rbee_tui.engine.transfer.patience import Delay, Fault, Kind, Patience
 from rbee_tui.engine.transfer.plan import Pace, header, resume
 
 SOURCE = Source("https://hub.example", "owner/tiny", "c" * 40, "model.gguf", 20_000, "a" * 64)
@@ -82,7 +82,12 @@ class TestPatience:
     """Again, or the end: decided from counters and a clock that is handed in."""
 
     LIMITS = Limits(
-        retries=3, backoff_first=1.0, backoff_longest=5.0, patience=60.0, retry_after_longest=40.0
+        retries=3,
+        backoff_first=1.0,
+        backoff_longest=5.0,
+        patience=60.0,
+        retry_after_longest=300.0,
+        retry_after_cut=40.0,
     )
 
     def patience(self) -> Patience:
@@ -125,13 +130,28 @@ class TestPatience:
             patience.note(second, float(second))
         assert patience.exhausted(60.0)
 
-    def test_retry_after_is_capped_and_its_wait_costs_no_patience(self) -> None:
-        """An absurd Retry-After is cut to the limit; such a wait is not held against the server."""
+    def test_what_the_server_asks_for_is_waited_and_costs_no_patience(self) -> None:
+        """Up to the Hub's own five minutes, and as often as anything else is tried again."""
         patience = self.patience()
-        wait = patience.after(Fault("limited", "rate limited by the Hub", retry_after=1e9), 30.0)
-        assert wait == Delay(40.0, "rate limited by the Hub, trying again in 40 s")
+        fault = Fault("limited", "rate limited by the Hub", retry_after=300.0)
+        assert [patience.after(fault, 300.0 * n) for n in range(3)] == [
+            Delay(300.0, "rate limited by the Hub, trying again in 300 s")
+        ] * 3
+        assert not patience.exhausted(959.0)
+        assert isinstance(patience.after(fault, 900.0), RateLimitedError)
+
+    @pytest.mark.parametrize("kind", ["limited", "answer"])
+    def test_an_absurd_wait_is_cut_once_then_it_is_the_end(self, kind: Kind) -> None:
+        """It may be a mistake; the second time it is meant, and said."""
+        patience = self.patience()
+        fault = Fault(kind, "the Hub asks to wait for 11574 days", retry_after=1e9)
+        first = patience.after(fault, 30.0)
+        assert first == Delay(40.0, "the Hub asks to wait for 11574 days, trying again in 40 s")
         assert not patience.exhausted(99.0)
-        assert patience.exhausted(100.0)
+        end = patience.after(fault, 70.0)
+        assert isinstance(end, RbeeError)
+        assert "asks to wait for 11574 days" in str(end)
+        assert "longer than rbee waits" in end.hint
 
     def test_the_first_expired_signature_is_ordinary(self) -> None:
         """It is resolved again at once; the next one waits."""

@@ -13,7 +13,7 @@ import pytest
 
 from rbee_tui.engine.errors import HubError, NetworkError, UsageError
 from rbee_tui.engine.transfer import Source
-from rbee_tui.engine.transfer.wire import Origin, origin
+from rbee_tui.engine.transfer.origins import Origin, origin
 from tests.engine.transfer.server import FAST, TOKEN, Behaviour, Exchange, Hub, Place, content
 
 DATA = content(1)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.transfer import Fetched, Stopped, answers, hashing, patience, wire
+from rbee_tui.engine.transfer import Fetched, Stopped, answers, hashing, patience, plan, wire
 from tests.engine.transfer.server import (
     FAST,
     MANY,
@@ -51,6 +52,8 @@ class Row:
     """How it ends where the file is asked for in parts, if otherwise."""
     cut_first: bool = False
     """The first connection ends halfway, so that the behaviour meets a Range."""
+    longer: int | None = None
+    """By how much the size that a HEAD told is off, on a mirror that gives no hash; None: it is as listed."""
 
 
 def _ranged(start: int, end: int, total: int) -> Act:
@@ -164,6 +167,28 @@ def _date(x: Exchange) -> None:
     x.head(429, Retry_After=formatdate(time.time() + 1, usegmt=True), Content_Length=0)
 
 
+def _first_signature_expired(x: Exchange) -> None:
+    """The first address works for half of the file, and never again."""
+    signatures = [each.path for each in x.server.requests if each.at == "cdn"]
+    if x.path != signatures[0]:
+        x.serve()
+    elif len(signatures) == 1:
+        _served(lambda data: data[: len(data) // 2])(x)
+    else:
+        _status(403)(x)
+
+
+def _new_commit(x: Exchange) -> None:
+    """Another version of the file, under the name of the commit that was pinned."""
+    x.server.data = content(1 << 21, len(x.server.data))
+    _to(
+        lambda x: x.server.url("cdn") + "/blob",
+        X_Repo_Commit="1" * 40,
+        X_Linked_Size=len(x.server.data),
+        X_Linked_Etag=f'"{x.server.sha256}"',
+    )(x)
+
+
 def _no_etag(x: Exchange) -> None:
     _served(lambda data: data)(x)
 
@@ -194,6 +219,17 @@ BEHAVIOURS = {
     "206 unasked": Row(_ranged(0, 0, 0), parts="right"),
     "one flipped bit": Row(_served(_flipped)),
     "a new ETag midway": Row(_new_etag, always="either"),
+    "a new commit midway": Row(_new_commit, at="hub", once="error", cut_first=True),
+    "a new commit midway with the same bytes": Row(
+        _to(lambda x: x.server.url("cdn") + "/blob", X_Repo_Commit="1" * 40),
+        at="hub",
+        always="right",
+        cut_first=True,
+    ),
+    "HEAD size larger than GET's": Row(Exchange.serve, at="hub", once="error", longer=7),
+    "HEAD size smaller than GET's": Row(Exchange.serve, at="hub", once="error", longer=-7),
+    "HEAD size smaller than GET's, chunked": Row(_chunked(b""), at="hub", once="error", longer=-7),
+    "HEAD size larger than GET's, chunked": Row(_chunked(b""), at="hub", once="error", longer=7),
     "early FIN": Row(_served(lambda data: data[: len(data) // 2]), always="either"),
     "FIN before any byte": Row(_served(lambda _: b"")),
     "RST midway": Row(_reset, always="either"),
@@ -266,7 +302,11 @@ def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, H
         hub.behaviour = Behaviour(row.act, at=row.at, times=1 if once else None)
         began = time.monotonic()
         try:
-            result: object = place.fetch(hub.source(), limits=MANY if seed % 2 else FAST)
+            source = hub.source()
+            if row.longer is not None:
+                hub.redirect = False
+                source = hub.source(size_bytes=len(hub.data) + row.longer, sha256=None)
+            result: object = place.fetch(source, limits=MANY if seed % 2 else FAST)
         except RbeeError as error:
             result = error
         return result, hub, time.monotonic() - began
@@ -381,6 +421,55 @@ class TestHostileServers:
         monkeypatch.setattr(answers, "_body", lambda answer, asked: answers.Proceed())
         row = BEHAVIOURS["gzip"]
         assert _wrong(row, row.once, range(1), tmp_path, once=True) != []
+
+    def test_with_the_end_of_a_body_unseen_it_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: a file that has no hash is cut at the size that a HEAD told."""
+        real = wire.Body.__init__
+        monkeypatch.setattr(
+            wire.Body, "__init__", lambda *words, whole, **_: real(*words, whole=whole, most=None)
+        )
+        row = BEHAVIOURS["HEAD size smaller than GET's, chunked"]
+        (text,) = _wrong(row, row.once, range(1), tmp_path, once=True)
+        assert "a wrong file" in text
+
+    def test_with_another_commit_taken_it_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: neither the hash that a redirect tells is looked at, nor the file's."""
+        monkeypatch.setattr(answers, "_changed", lambda *_: None)
+        monkeypatch.setattr(hashing, "matches", lambda *_: True)
+        row = BEHAVIOURS["a new commit midway"]
+        assert _wrong(row, row.once, range(1), tmp_path, once=True) != []
+
+    def test_an_expired_signature_is_signed_again(self, place: Place) -> None:
+        """The storage never takes the first address again; the Hub is asked for another."""
+        with Hub(content(6)) as hub:
+            hub.behaviour = Behaviour(_first_signature_expired)
+            place.fetch(hub.source())
+            assert place.target.read_bytes() == hub.data
+
+    def test_an_address_that_is_kept_for_ever_is_noticed(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: what was signed once is asked again and again."""
+        monkeypatch.setattr(wire.Wire, "open", lambda self, gap, link: self._walk(gap, link, self._known))
+        behaviour = Behaviour(_first_signature_expired)
+        with Hub(content(6), behaviour=behaviour) as hub, pytest.raises(RbeeError):
+            place.fetch(hub.source())
+
+    def test_a_stall_that_is_never_cut_is_noticed(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The mutant: a connection that brings nothing is waited for."""
+        monkeypatch.setattr(plan.Pace, "stalled", lambda *_, **__: False)
+        monkeypatch.setattr(patience.Patience, "exhausted", lambda *_: False)
+        stop = threading.Event()
+        threading.Timer(2.0, stop.set).start()
+        slow = msgspec.structs.replace(FAST, stall=60.0)
+        with Hub(content(1), behaviour=Behaviour(_stall_in_body)) as hub, pytest.raises(Stopped):
+            place.fetch(hub.source(), stop=stop, limits=slow)
 
     def test_a_token_that_leaks_is_noticed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The mutant: a token for whoever is asked."""
