@@ -13,7 +13,7 @@ from rbee_tui.engine.errors import RbeeError, StorageError
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
-_READ = 1 << 20
+_READ = 1 << 18
 _POLL_SECONDS = 0.1
 
 
