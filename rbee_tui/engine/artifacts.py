@@ -116,6 +116,8 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The key that signed the listing with that file."""
     catalog: str | None = None
     """The URL of that catalog; None for one from the bundled listing, or registered."""
+    cpu_features: list[str] = []
+    """Features of the processor, as in /proc/cpuinfo, without which it dies of SIGILL."""
 
 
 ArtifactT = TypeVar("ArtifactT", Model, Worker)
@@ -137,12 +139,14 @@ class Entry(msgspec.Struct, Generic[ArtifactT], kw_only=True, gc=False):
 
 
 class Requirement(msgspec.Struct, kw_only=True, frozen=True):
-    """A package of a recipe, pinned with the hashes of the wheels that may be installed."""
+    """A package of a recipe, pinned with the hashes of the files that may be installed."""
 
     name: str
     version: str
     hashes: tuple[str, ...]
     """As `sha256:<hex>`."""
+    marker: str = ""
+    """For which Pythons it is, as `python_full_version < '3.12'`; empty for all."""
 
 
 class OfferFile(msgspec.Struct, kw_only=True, frozen=True):
@@ -172,6 +176,10 @@ class Offer(msgspec.Struct, kw_only=True, frozen=True):
     cpu_features: tuple[str, ...] = ()
     """Features, as in /proc/cpuinfo, without which the runtime dies of SIGILL."""
     requirements: tuple[Requirement, ...] = ()
+    build: tuple[str, ...] = ()
+    """Those of the requirements that are built here from their source, which takes a C++ compiler."""
+    build_requirements: tuple[Requirement, ...] = ()
+    """What builds them."""
     index_url: str | None = None
     """A package index besides the user's own; None for the user's own."""
     unavailable: str = ""

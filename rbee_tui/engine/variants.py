@@ -142,7 +142,7 @@ def _facts(candidate: Candidate) -> _Facts:
         worker_id=worker.id,
         variant=worker.worker_type,
         platforms=tuple(sorted(worker.platforms)),
-        cpu_features=(),
+        cpu_features=tuple(sorted(worker.cpu_features)),
         cuda=(),
         devices=tuple(sorted(worker.devices)),
         broken=broken,
@@ -194,14 +194,25 @@ def _refusal(facts: _Facts, reading: Reading, here: str, needed: int | None) -> 
         return facts.broken
     if facts.variant not in PREFERENCE:
         return f"{clean(facts.variant) or 'its kind'} is not chosen by itself: start it by its name"
-    if facts.platforms and here not in {_normal(platform) for platform in facts.platforms}:
-        again = "" if facts.offered else "; install it again on this machine"
-        return f"it is for {clean(', '.join(facts.platforms))}, and this machine is {here}{again}"
-    if missing := _missing_features(facts, reading):
-        return f"this CPU has no {', '.join(missing)}, without which it would die at once (SIGILL)"
+    if foreign := _foreign(facts, reading, here):
+        return foreign
     if facts.variant == "cuda":
         return _cuda_refusal(facts, reading, needed) or facts.closed
     return (_metal_refusal(here, reading, needed) if facts.variant == "metal" else "") or facts.closed
+
+
+def foreign(worker: Worker, reading: Reading) -> str:
+    """Why an installed worker is not for this machine, as one that was copied here; empty when it is."""
+    return _foreign(_facts(worker), reading, _normal(reading.platform))
+
+
+def _foreign(facts: _Facts, reading: Reading, here: str) -> str:
+    again = "" if facts.offered else "; install it again on this machine"
+    if facts.platforms and here not in {_normal(platform) for platform in facts.platforms}:
+        return f"it is for {clean(', '.join(facts.platforms))}, and this machine is {here}{again}"
+    if here.endswith("x86_64") and (missing := _missing_features(facts, reading)):
+        return f"this CPU has no {', '.join(missing)}, without which it would die at once (SIGILL){again}"
+    return ""
 
 
 def _missing_features(facts: _Facts, reading: Reading) -> list[str]:

@@ -392,3 +392,13 @@ def test_a_chooser_that_takes_the_first_usable_one_depends_on_the_order() -> Non
         return next((each.id for each in listed if choose(machine(), [each]).worker_id), None)
 
     assert naive((CPU, CUDA)) != naive((CUDA, CPU))
+
+
+def test_an_arm_processor_needs_none_of_an_x86_wheel_s_features() -> None:
+    """Its own are called otherwise, and the wheel for it needs none of them."""
+    arm = machine(
+        platform="linux-aarch64",
+        cpu=Cpu(name="Arm", cores_logical=4, cores_available=4.0, features=("neon",)),
+    )
+    offer = msgspec.structs.replace(CPU, platforms=("linux-aarch64",))
+    assert choose(arm, [offer]).worker_id == CPU.id

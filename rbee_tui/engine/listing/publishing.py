@@ -16,7 +16,7 @@ from rbee_tui.engine.listing.format import Published
 from rbee_tui.engine.listing.store import Store
 from rbee_tui.engine.paths import PRIVATE_MODE, make_directory
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers import building, profiles
 from rbee_tui.engine.workers.packages import pip_command, requirements, run_logged
 from rbee_tui.engine.workers.runtimes import ask
 
@@ -84,14 +84,17 @@ def _entry(offer: Offer, platforms: tuple[str, ...]) -> Published:
         sha256="",
         filename=f"{offer.id}-{offer.version}.bundle.tar",
         kind="bundle",
-        cpu_features=offer.cpu_features,
+        cpu_features=building.PORTABLE if offer.build else offer.cpu_features,
     )
 
 
 async def _collect(offer: Offer, platform: str, place: Path, say: Callable[[str], None]) -> None:
     """Bring the wheels of a recipe for one platform, each compared with the recipe's hashes by pip itself."""
+    if offer.build:
+        await _build(offer, platform, place, say)
     wanted = place / "requirements.txt"
-    durable.write(wanted, requirements(offer.requirements).encode())
+    ready_made = [each for each in offer.requirements if each.name not in offer.build]
+    durable.write(wanted, requirements(ready_made).encode())
     words = [
         *(*pip_command(), "download", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
         *("--require-hashes", "--no-deps", "--only-binary", ":all:"),
@@ -105,6 +108,18 @@ async def _collect(offer: Offer, platform: str, place: Path, say: Callable[[str]
             hint="check the network and the package index; nothing was published",
             log="\n".join(said[-_TAIL_LINES:]),
         )
+
+
+async def _build(offer: Offer, platform: str, place: Path, say: Callable[[str], None]) -> None:
+    """Build what has no wheels, for all machines of this platform."""
+    if platform != this_platform():
+        raise RefusedError(
+            f"{offer.name} is built from its source, so here only for {this_platform()}",
+            hint=f"publish it on a machine that is {clean(platform)}",
+        )
+    for wheel in await building.build(offer, place / "build", say, portable=True):
+        wheel.rename(place / wheel.name)
+    await asyncio.to_thread(shutil.rmtree, place / "build")
 
 
 def tags_of(platform: str) -> list[str]:

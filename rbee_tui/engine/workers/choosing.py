@@ -13,7 +13,7 @@ from rbee_tui.engine.fitting.machine import machine_of
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.text import clean, memory
-from rbee_tui.engine.variants import choose
+from rbee_tui.engine.variants import choose, foreign
 from rbee_tui.engine.workers import profiles
 from rbee_tui.engine.workers.profiles import PARALLEL
 from rbee_tui.engine.workers.runtimes import ask
@@ -36,7 +36,7 @@ def choose_worker(workers: WorkerCatalog, worker_id: str | None, header: Header,
     Raises NotFoundError, RefusedError with the reason against each.
     """
     if worker_id is not None:
-        return _known(workers.get(worker_id), "it was asked for")
+        return _known(workers.get(worker_id), "it was asked for", reading)
     entries = workers.list()
     if not entries:
         raise NotFoundError("no worker is installed", hint="rbee workers install brings the one that fits")
@@ -49,20 +49,25 @@ def choose_worker(workers: WorkerCatalog, worker_id: str | None, header: Header,
             f"no installed worker fits this machine: {reasons}",
             hint="rbee workers list shows what may be installed",
         )
-    return _known(_entry(entries, taken.worker_id), taken.reason)
+    return _known(_entry(entries, taken.worker_id), taken.reason, reading)
 
 
 def _entry(entries: Sequence[Entry[Worker]], worker_id: str) -> Entry[Worker]:
     return next(entry for entry in entries if entry.id == worker_id)
 
 
-def _known(entry: Entry[Worker], reason: str) -> Choice:
+def _known(entry: Entry[Worker], reason: str, reading: Reading) -> Choice:
     """The worker with its runtime: one in the specification's own format is asked what it is."""
     worker = entry.artifact
     if worker is None or entry.health is not Health.OK:
         raise RefusedError(
             f"{clean(entry.id)} is {entry.health}: {clean(entry.reason)}",
             hint=f"rbee workers install {clean(entry.id)} brings an offered one again",
+        )
+    if wrong := foreign(worker, reading):
+        raise RefusedError(
+            f"{clean(entry.id)} cannot be started here: {wrong}",
+            hint=f"rbee workers install {clean(entry.id)} brings one for this machine",
         )
     binary = resolve_binary(worker, Path(entry.directory))
     if not worker.runtime and profiles.recognise(ask([str(binary), "--version"]).said):

@@ -3,29 +3,26 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from rbee_tui.engine import durable
-from rbee_tui.engine.artifacts import Offer, OfferFile, Worker, this_platform
+from rbee_tui.engine.artifacts import Offer, OfferFile, Requirement, Worker, this_platform
 from rbee_tui.engine.errors import NoSpaceError, RbeeError, RefusedError, WorkerError
 from rbee_tui.engine.listing import binaries, bundle
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean, size
-from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers import building, profiles
 from rbee_tui.engine.workers.bringing import bring, proven
-from rbee_tui.engine.workers.packages import install_command, local_environment, requirements, run_logged
+from rbee_tui.engine.workers.packages import Say, install_command, local_environment, requirements, run_logged
 from rbee_tui.engine.workers.pip_settings import uv_environment
 from rbee_tui.engine.workers.runtimes import ask, base_python
 from rbee_tui.engine.workers.trees import Staging
 
-Say = Callable[[str], None]
-
 _TAIL_LINES = 12
-_WHEELS = "wheels"
+_WHEELS, _BUILD, _WANTED = "wheels", "build", "requirements.txt"
 
 
 async def fill(offer: Offer, staging: Staging, root: Root, say: Say) -> Worker:
@@ -51,19 +48,32 @@ async def fill(offer: Offer, staging: Staging, root: Root, say: Say) -> Worker:
 
 
 async def _fill_from_index(offer: Offer, staging: Path, say: Say) -> None:
-    """Install the packages of a recipe from the user's package index."""
-    wanted = staging / "requirements.txt"
-    durable.write(wanted, requirements(offer.requirements).encode())
-    words = install_command(staging / "site", wanted, "--only-binary", ":all:")
+    """Install the packages of a recipe from the user's package index; what has to be built is built first."""
+    wanted, links = list(offer.requirements), list[str]()
+    if offer.build:
+        built = await building.build(offer, staging / _BUILD, say)
+        wanted = [each for each in wanted if each.name not in offer.build] + [_pin(path) for path in built]
+        links = ["--find-links", str(built[0].parent)]
+    file = staging / _WANTED
+    durable.write(file, requirements(wanted).encode())
+    words = install_command(staging / "site", file, "--only-binary", ":all:", *links)
     code, said = await run_logged(words, staging, say, uv_environment(os.environ))
-    wanted.unlink()
+    file.unlink()
+    await asyncio.to_thread(shutil.rmtree, staging / _BUILD, ignore_errors=True)
     if code:
         raise not_installed(offer, code, said)
 
 
+def _pin(wheel: Path) -> Requirement:
+    """A wheel that lies here, as exactly this one."""
+    name, version = bundle.distribution(wheel.name)
+    digest = f"sha256:{sha256(wheel.read_bytes()).hexdigest()}"
+    return Requirement(name=name, version=version, hashes=(digest,))
+
+
 async def _fill_from_bundle(offer: Offer, file: OfferFile, arrived: Path, staging: Path, say: Say) -> None:
     """Install the wheels of a bundle, which are all that is looked at."""
-    wheels, wanted = staging / _WHEELS, staging / "requirements.txt"
+    wheels, wanted = staging / _WHEELS, staging / _WANTED
     await asyncio.to_thread(_unpack, file, arrived, wheels, wanted)
     words = install_command(
         *(staging / "site", wanted),
@@ -115,7 +125,7 @@ def _ask_binary(offer: Offer, binary: Path) -> Worker:
 
 def _furnish(offer: Offer, staging: Staging) -> Worker:
     """Add the launcher, and ask the runtime which devices it sees."""
-    launcher = staging.furnish(f"llm-worker-{offer.worker_type}")
+    launcher = staging.furnish(offer.id)
     python = base_python()
     answer = ask([str(python), "-I", str(launcher), "--devices", "--runtime", offer.runtime])
     devices = profiles.devices_in(answer.said)
@@ -127,16 +137,18 @@ def _furnish(offer: Offer, staging: Staging) -> Worker:
 
 def _worker(offer: Offer, binary: str, devices: list[str]) -> Worker:
     require_device(offer, devices)
+    # What is built here may use a GPU, and uses what this processor has.
     return Worker(
         id=offer.id,
         name=offer.name,
         version=offer.version,
         binary_path=binary,
-        worker_type=offer.worker_type,
+        worker_type=profiles.worker_type_of(devices) if offer.build else offer.worker_type,
         capabilities=list(offer.capabilities),
         runtime=offer.runtime,
         platforms=[this_platform()],
         devices=devices,
+        cpu_features=building.used_features(_cpu_features()) if offer.build else list(offer.cpu_features),
     )
 
 
@@ -158,6 +170,8 @@ def require_fitting(offer: Offer) -> None:
             f"{offer.name} cannot be installed: {offer.unavailable or 'the listing names no package for it'}",
             hint="a llama-server built for this GPU works: rbee workers register PATH",
         )
+    if offer.build:
+        building.require_compiler(offer)
     lacking = lacking_features(offer, _cpu_features())
     if lacking:
         raise RefusedError(

@@ -57,7 +57,8 @@ class Installer:
                     worker = await filling.fill(offer, staging, self._root, say)
                     await asyncio.to_thread(staging.publish, worker)
                 finally:
-                    staging.clear()
+                    # A build that was given up has thousands of files: the loop does not wait for them.
+                    await asyncio.to_thread(staging.clear)
         self._facts.tell("worker.installed", worker_id, f"{offer.name} {offer.version} is installed")
         return self._workers.get(worker_id)
 

@@ -7,6 +7,7 @@ that installed it may be gone.
 """
 
 import argparse
+import ctypes
 import os
 import signal
 import socket
@@ -155,9 +156,12 @@ class LlamaCppPython:
         self.llama, self.uvicorn = llama_cpp, uvicorn
 
     def devices(self):
-        """It lists none: whether a GPU is used is all that it tells."""
-        gpu = self.llama.llama_supports_gpu_offload()
-        yield "GPU: as llama-cpp-python was built" if gpu else "CPU: as llama-cpp-python was built"
+        """It tells none itself, but ggml below it does; with one that does not, whether a GPU is used at all."""
+        try:
+            yield from ggml_devices()
+        except (ImportError, AttributeError):
+            gpu = self.llama.llama_supports_gpu_offload()
+            yield "GPU: as llama-cpp-python was built" if gpu else "CPU: as llama-cpp-python was built"
 
     def serve(self, arguments, key):
         """Load the model and answer until a signal comes, one request after the other."""
@@ -174,18 +178,39 @@ class LlamaCppPython:
                     n_ctx=arguments.ctx_size,
                     n_threads=arguments.threads,
                     n_threads_batch=arguments.threads,
+                    # By itself it leaves a GPU alone, and answers no embeddings.
+                    n_gpu_layers=-1,
+                    embedding=True,
                 )
             ],
         )
         # It would answer any web page's requests, and show its documentation without the key.
         app.user_middleware = [each for each in app.user_middleware if each.cls.__name__ != "CORSMiddleware"]
         app.router.routes = [
-            each for each in app.router.routes if not each.path.startswith(("/docs", "/redoc", "/openapi"))
+            # A router that was included has no path of its own.
+            each
+            for each in app.router.routes
+            if not getattr(each, "path", "").startswith(("/docs", "/redoc", "/openapi"))
         ]
         with socket.create_server((arguments.host, arguments.port)) as listener:
             print(f"listening on http://{arguments.host}:{listener.getsockname()[1]}", flush=True)
             config = self.uvicorn.Config(app, log_level="info", timeout_graceful_shutdown=3)
             self.uvicorn.Server(config).run(sockets=[listener])
+
+
+def ggml_devices():
+    """A line for each device of the ggml that llama-cpp-python brings."""
+    from llama_cpp._ggml import libggml
+
+    libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    libggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    libggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    for told in (libggml.ggml_backend_dev_name, libggml.ggml_backend_dev_description):
+        told.argtypes, told.restype = [ctypes.c_void_p], ctypes.c_char_p
+    for at in range(libggml.ggml_backend_dev_count()):
+        device = libggml.ggml_backend_dev_get(at)
+        name, about = libggml.ggml_backend_dev_name(device), libggml.ggml_backend_dev_description(device)
+        yield f"{name.decode()}: {about.decode(errors='replace')}"
 
 
 def end_at_signals():

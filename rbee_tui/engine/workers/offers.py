@@ -21,9 +21,8 @@ def bundled() -> tuple[Offer, ...]:
     raw: dict[str, Any] = msgspec.json.decode(
         (files("rbee_tui.engine.workers") / "bundled.json").read_bytes()
     )
-    for offer in raw["offers"]:
-        offer["requirements"] = [raw["requirements"][name] for name in offer["requirements"]]
-    return msgspec.convert(tuple(raw["offers"]), tuple[Offer, ...])
+    made = [{**offer, **raw["recipes"].get(offer.get("recipe"), {})} for offer in raw["offers"]]
+    return msgspec.convert(made, tuple[Offer, ...])
 
 
 def first_of_each(offers: Iterable[Offer]) -> list[Offer]:

@@ -15,14 +15,19 @@ from rbee_tui.engine.artifacts import Requirement
 from rbee_tui.engine.durable import storage
 from rbee_tui.engine.workers.runtimes import base_python
 
+Say = Callable[[str], None]
+"""Takes a line as it comes."""
+
 _LONGEST_LINE = 1 << 20
 _LOG_MODE = 0o600
+_KILL_ROUNDS = 3
 
 
 def requirements(wanted: Iterable[Requirement]) -> str:
     """Packages with their hashes, as a requirements file."""
     return "".join(
-        f"{each.name}=={each.version} {' '.join(f'--hash={digest}' for digest in each.hashes)}\n"
+        f"{each.name}=={each.version}{f' ; {each.marker}' if each.marker else ''}"
+        f" {' '.join(f'--hash={digest}' for digest in each.hashes)}\n"
         for each in wanted
     )
 
@@ -34,6 +39,8 @@ def install_command(site: Path, wanted: Path, *more: str) -> list[str]:
     return [
         *(os.fspath(find_uv_bin()), "pip", "install", "--target", str(site), "--requirement", str(wanted)),
         *("--require-hashes", "--no-deps", "--python", str(base_python())),
+        # Which of several indexes has it does not matter where the hash does.
+        *("--index-strategy", "unsafe-best-match"),
         *("--no-progress", "--link-mode", "copy", "--color", "never"),
         *more,
     ]
@@ -77,11 +84,23 @@ async def run_logged(
             on_line(said[-1])
         return await process.wait(), said
     except BaseException:
-        # A build has compilers below it: the whole group ends.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_session(process.pid)
         await process.wait()
         raise
+
+
+def end_session(leader: int) -> None:
+    """Kill a session that was started here, while its leader is not waited for: so its number is its own.
+
+    A build has compilers below it, which ninja puts into groups of their own.
+    """
+    import psutil  # noqa: PLC0415 - only what is given up needs it
+
+    for _ in range(_KILL_ROUNDS):  # one may start another while it is looked for
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getsid(pid) == leader:
+                    os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

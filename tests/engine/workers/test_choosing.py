@@ -50,6 +50,24 @@ class TestWorker:
         with pytest.raises(RefusedError, match="no installed worker fits this machine: fake: "):
             choosing.choose_worker(fake.workers, None, header, reading)
 
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"platforms": ["plan9-68k"]}, "it is for plan9-68k, and this machine is"),
+            ({"cpu_features": ["avx1024"]}, "this CPU has no AVX1024, without which it would die"),
+        ],
+    )
+    def test_one_that_was_copied_from_another_machine(
+        self, fake: House, header, reading, changes: dict[str, list[str]], why: str
+    ):
+        """It is not started, though it was asked for, and what brings one that fits is said."""
+        cpu = msgspec.structs.replace(reading.cpu, features=("avx2",))
+        x86 = msgspec.structs.replace(reading, cpu=cpu, platform="linux-x86_64")
+        fake.workers.update("fake", **({"platforms": ["linux-x86_64"]} | changes))
+        with pytest.raises(RefusedError, match=f"fake cannot be started here: {why}") as caught:
+            choosing.choose_worker(fake.workers, "fake", header, x86)
+        assert "rbee workers install fake" in caught.value.hint
+
     def test_one_that_is_broken(self, fake: House, header, reading, tmp_path: Path):
         """It is not started, though it was asked for."""
         (tmp_path / "llama-server").unlink()
