@@ -5,16 +5,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import json_option
+from rbee_tui.cli.options import engine, json_option
 from rbee_tui.engine.errors import NotFoundError, UsageError
 from rbee_tui.engine.paths import Root
-from rbee_tui.engine.text import clean
+from rbee_tui.engine.text import age, clean, duration
 
+_OVER = ("done", "failed", "cancelled")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LISTENING = (
@@ -145,26 +147,112 @@ def token(*, anew: bool, as_json: bool) -> None:
 @hive.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Say which hive runs here, and since when."""
-    from rbee_tui.hive import presence  # noqa: PLC0415 - one verb of several
+    """Say which hive runs here and since when, what it has to do, and whether it starts by itself."""
+    from rbee_tui.engine import autostart  # noqa: PLC0415 - one verb of several
+    from rbee_tui.hive import presence, unit  # noqa: PLC0415 - as above
 
-    root = Root.find().prepare()
-    found = presence.find(root)
+    house = engine("hive status")
+    found = presence.find(house.root)
     if found is None:
         raise NotFoundError(
-            f"no hive runs on {clean(str(root.path))}",
+            f"no hive runs on {clean(str(house.root.path))}",
             hint="rbee hive starts one; rbee hive install has one started with this machine",
         )
+    workers = [each.model for each in house.processes.list()]
+    unfinished = [each for each in house.provisioner.jobs() if each.state not in _OVER]
+    marked = autostart.marked(house.root)
+    at = unit.path()
     if as_json:
-        output.print_json(found)
+        told = {"workers": workers, "jobs": [each.id for each in unfinished], "autostart": marked}
+        import msgspec  # noqa: PLC0415 - as above
+
+        output.print_json({**msgspec.structs.asdict(found), **told, "unit": str(at) if at.exists() else None})
         return
     output.print_fields(
         {
             "hive": found.hive_id,
             "url": found.url,
             "pid": str(found.pid),
-            "since": found.started_at,
+            "since": f"{found.started_at} ({duration(age(found.started_at))})",
             "version": found.version,
             "queen": found.queen_url,
+            "workers": ", ".join(workers),
+            "downloads": ", ".join(f"{each.model_id} ({each.state})" for each in unfinished),
+            "autostart": ", ".join(marked),
+            "unit": str(at) if at.exists() else "",
         }
     )
+
+
+@hive.command()
+@click.argument("model", required=False)
+@click.option("--off", is_flag=True, help="Take the mark away.")
+@json_option
+def autostart(*, model: str | None, off: bool, as_json: bool) -> None:
+    """Mark a model: a starting hive starts a worker on it, as after a reboot. Without MODEL, list those."""
+    from rbee_tui.cli.models import find  # noqa: PLC0415 - one verb of several
+    from rbee_tui.engine import autostart as marks  # noqa: PLC0415 - as above
+
+    house = engine("hive autostart")
+    marked = marks.marked(house.root)
+    if model is not None:
+        # A mark may outlive its model.
+        model_id = model if off and model in marked else find(house.models, model)
+        marked = marks.mark(house.root, model_id, on=not off)
+        house.facts.tell("setting.autostart", model_id, f"started with the hive: {clean(', '.join(marked))}")
+    if as_json:
+        output.print_json(marked)
+        return
+    for each in marked:
+        output.result(clean(each))
+    if not marked:
+        output.note("no model is marked\n  -> rbee hive autostart MODEL marks one")
+
+
+@hive.command()
+@listening_options
+@json_option
+@click.pass_context
+def install(context: click.Context, *, as_json: bool, **listening: Any) -> None:
+    """Have systemd start this hive with your login, and again after a crash: a user unit, started now.
+
+    What is given here, or in the environment, is what it is started with. The same again replaces it.
+    """
+    from rbee_tui.hive import options, unit  # noqa: PLC0415 - one verb of several
+
+    options.checked(**listening)
+    done = unit.install(_as_words(context))
+    if as_json:
+        output.print_json(done)
+        return
+    output.result(clean(done.path))
+    output.note("the hive runs: rbee hive status" if done.started else "the hive was not started")
+    for remark in done.remarks:
+        output.note(f"  -> {remark}")
+
+
+def _as_words(context: click.Context) -> list[str]:
+    """The options that were given, by word or by environment, as words again."""
+    words: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if given and name != "as_json":
+            value: Any = context.params[name]
+            several = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+            words += [word for each in several for word in (option.opts[0], str(each))]
+    return words
+
+
+@hive.command()
+@json_option
+def uninstall(*, as_json: bool) -> None:
+    """Stop the hive that systemd started, and remove its unit; workers go on, downloads stay wanted."""
+    from rbee_tui.hive import unit  # noqa: PLC0415 - one verb of several
+
+    at = unit.uninstall()
+    if as_json:
+        output.print_json({"path": str(at)})
+    else:
+        output.result(clean(str(at)))
+        output.note("removed")

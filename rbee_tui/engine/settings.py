@@ -1,5 +1,6 @@
 """What is settled for a root, in `state/settings.json`; an unreadable file settles nothing."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -24,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of the workers that a screen started when it ends, however it does."""
     idle_seconds: int = 0
     """After how long a worker that nobody asks anything is unloaded; 0 never."""
+    autostart: tuple[str, ...] = ()
+    """Ids of the models whose worker a starting hive starts, in order."""
 
 
 def read(root: Root) -> Settings:
@@ -36,7 +39,13 @@ def read(root: Root) -> Settings:
 
 def change(root: Root, **changes: Any) -> Settings:
     """Settle some anew, durably and in one step for all processes; raises BusyError."""
+    return revise(root, lambda _: changes)
+
+
+def revise(root: Root, decide: Callable[[Settings], dict[str, Any]]) -> Settings:
+    """The same, with what is settled anew decided from what is settled so far."""
     with Lock(root.locks / "records.lock", "settings").acquire(_LOCK_WAIT_SECONDS):
-        settings = msgspec.structs.replace(read(root), **changes)
+        before = read(root)
+        settings = msgspec.structs.replace(before, **decide(before))
         durable.write(root.state / "settings.json", msgspec.json.encode(settings), mode=0o600)
     return settings

@@ -63,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
+def age(stamp: str) -> float:
+    """Seconds since a moment as `now()` tells it."""
+    return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
+
+
 def now() -> str:
     """This moment as RFC 3339 in UTC with `Z`, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -159,9 +159,15 @@ class _Hive:
 
     def _parts(self) -> Mapping[str, Coroutine[Any, Any, None]]:
         """What goes on beside the server."""
-        return {"follow": self.jobs.follow(), "runner": self._take_up()} | (
-            {"queen": self._announce()} if self.options.queen_url else {}
-        )
+        always = {"follow": self.jobs.follow(), "runner": self._take_up(), "autostart": self._autostart()}
+        return always | ({"queen": self._announce()} if self.options.queen_url else {})
+
+    async def _autostart(self) -> None:
+        from rbee_tui.engine import autostart  # noqa: PLC0415 - as the engine
+
+        await self._ready.wait()
+        await autostart.start_marked(self.engine, lambda text: self.log.write("autostart", text=text))
+        await self._stop.wait()
 
     async def _take_up(self) -> None:
         from rbee_tui.engine import runner  # noqa: PLC0415 - as the engine

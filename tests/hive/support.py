@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import pytest
+
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
@@ -134,7 +136,8 @@ def events_in(text: str) -> Iterator[tuple[str, Any]]:
 @contextmanager
 def hive(rbee: Rbee, *words: str, **environment: str) -> Iterator[HiveProcess]:
     """A hive that is ended, and must end well."""
-    assert shutil.which("curl"), "needs curl"
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
     running = HiveProcess(rbee, *words, **environment)
     try:
         yield running
