@@ -132,7 +132,12 @@ async def hand_over_all(house: "Engine", job_ids: Sequence[str]) -> None:
     unfinished = [each for each in job_ids if provisioner.get_progress(each).state != "done"]
     if not unfinished:
         return
-    holder = await asyncio.to_thread(runner.start_background, house.root)
+    try:
+        holder = await asyncio.to_thread(runner.start_background, house.root)
+    except RbeeError:
+        if all(provisioner.get_progress(each).state == "done" for each in unfinished):
+            return  # meanwhile all was brought here, and a runner had nothing to do
+        raise
     await provisioner.leave()
     who = f"pid {holder.pid} ({clean(holder.verb)})"
     for job_id in unfinished:

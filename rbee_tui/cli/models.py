@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rbee_tui.cli import output, updating
+from rbee_tui.cli import elsewhere, output, updating
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
+from rbee_tui.engine import describe
 from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.describe import pull_command
@@ -16,6 +17,7 @@ from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.text import clean, size
 
 if TYPE_CHECKING:
+    from rbee_tui.engine.imports import How
     from rbee_tui.engine.verify import Verification
 
 LISTING = "rbee models list shows them"
@@ -98,7 +100,8 @@ def show(*, model: str, as_json: bool) -> None:
     for file in entry.artifact.files if entry.artifact else []:
         proof = file.sha256 or file.blob_id or "no hash"
         output.result(
-            f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof)[:16]:16}  {clean(file.path)}"
+            f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof)[:16]:16}  "
+            f"{clean(file.outside or file.path)}"
         )
 
 
@@ -201,6 +204,8 @@ async def _repair(name: str, *, as_json: bool) -> None:
 
 models.add_command(updating.outdated)
 models.add_command(updating.update)
+models.add_command(elsewhere.elsewhere)
+models.add_command(elsewhere.adopt)
 
 
 @models.command(name="import")
@@ -211,16 +216,22 @@ models.add_command(updating.update)
 @click.option(
     "--link", is_flag=True, help="A hard link instead of a copy: it takes no room, but is the same file."
 )
+@click.option(
+    "--in-place", is_flag=True, help="Leave it where it lies: it takes no room, on any disk, and stays yours."
+)
 @json_option
-def import_model(*, path: Path, model_id: str | None, link: bool, as_json: bool) -> None:
-    """Take up a GGUF file that lies on this disk."""
-    entry = ModelCatalog().import_gguf(path.absolute(), id=model_id, link=link)
+def import_model(*, path: Path, model_id: str | None, link: bool, in_place: bool, as_json: bool) -> None:
+    """Take up a GGUF file that lies on this disk: a copy, a hard link, or in place."""
+    if link and in_place:
+        raise UsageError("--link and --in-place exclude each other")
+    how: How = "link" if link else "in place" if in_place else "copy"
+    entry = ModelCatalog().import_gguf(path.absolute(), id=model_id, how=how)
     if as_json:
         output.print_json(entry)
         return
     output.result(clean(entry.id))
     if entry.artifact is not None:
-        output.note(f"{size(entry.artifact.size_bytes)} {'linked' if link else 'copied'}, and hashed")
+        output.note(f"{size(entry.artifact.size_bytes)} {describe.held(entry)}, and hashed")
 
 
 @models.command()
@@ -233,13 +244,17 @@ def remove(*, model: str, yes: bool, as_json: bool) -> None:
     model_id = find(house.models, model)
     entry = house.models.get(model_id)
     held = size(entry.artifact.size_bytes) if entry.artifact else "an unknown size"
-    confirm(f"Remove {clean(model_id)} and its files ({held})?", yes=yes)
+    outside = describe.outside(entry)
+    theirs = f"; {len(outside)} in place stay" if outside else ""
+    confirm(f"Remove {clean(model_id)} and its files ({held}{theirs})?", yes=yes)
     removed = house.remove_model(model_id)
     if as_json:
         output.print_json(removed)
     else:
         output.result(clean(model_id))
         output.note(f"removed: {size(removed.freed_bytes)} are free again")
+        for path in outside:
+            output.note(f"{clean(path)} stays where it is")
 
 
 def find(catalog: ModelCatalog, name: str) -> str:

@@ -59,6 +59,8 @@ class ModelFile(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     sha256: str | None = None
     blob_id: str | None = None
     """The git blob id, for small files that the Hub keeps in git itself."""
+    outside: str | None = None
+    """The absolute path of a file that was taken up in place: it lies there, and is another program's."""
     role: str = "weights"
     """A `Role`; one that was made elsewhere is kept as it is."""
     verified_at: str | None = None

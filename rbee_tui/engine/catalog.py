@@ -23,6 +23,8 @@ from rbee_tui.engine.paths import SHARED_MODE, Root, beneath, make_directory
 from rbee_tui.engine.text import clean, now
 
 if TYPE_CHECKING:
+    from rbee_tui.engine.elsewhere import Found as FoundElsewhere
+    from rbee_tui.engine.imports import How
     from rbee_tui.engine.transfer.source import Progress
     from rbee_tui.engine.verify import Verification
 
@@ -329,25 +331,37 @@ class ModelCatalog(Catalog[Model]):
         """
         if entry.artifact is None:
             return []
-        at = Path(entry.directory)
-        return [beneath(at, name) for name, _ in health.files_of(entry.artifact, entry.directory)]
+        return [path for _, path in self._named_files(entry, entry.artifact)]
+
+    def _named_files(self, entry: Entry[Model], model: Model) -> list[tuple[str, Path]]:
+        at, outside = Path(entry.directory), {file.path: file.outside for file in model.files}
+        names = [name for name, _ in health.files_of(model, entry.directory)]
+        return [(name, Path(away) if (away := outside.get(name)) else beneath(at, name)) for name in names]
 
     def weights(self, entry: Entry[Model]) -> Path:
         """The file that a worker is started on: the first GGUF shard; raises RefusedError."""
-        roles = {file.path: file.role for file in entry.artifact.files} if entry.artifact else {}
-        at = Path(entry.directory)
-        found = sorted(
-            path
-            for path in self.files(entry)
-            if path.suffix.lower() == ".gguf"
-            and roles.get(str(path.relative_to(at)), "weights") == "weights"
-            and not path.name.lower().startswith("mmproj")
-        )
+        found = self._gguf(entry, projectors=False)
         if not found:
             raise RefusedError(
                 f"{clean(entry.id)} has no GGUF file", hint="the workers here serve GGUF models only"
             )
         return found[0]
+
+    def projector(self, entry: Entry[Model]) -> Path | None:
+        """The file that lets a model see or hear; None where it has none."""
+        return next(iter(self._gguf(entry, projectors=True)), None)
+
+    def _gguf(self, entry: Entry[Model], *, projectors: bool) -> list[Path]:
+        """Its GGUF files in the order of their names; what is no file of weights goes by its role or name."""
+        if entry.artifact is None:
+            return []
+        roles = {file.path: file.role for file in entry.artifact.files}
+        wanted = "projector" if projectors else "weights"
+        return [
+            path
+            for name, path in sorted(self._named_files(entry, entry.artifact))
+            if name.lower().endswith(".gguf") and _role(name, roles.get(name, "weights")) == wanted
+        ]
 
     def verify(
         self, id: str, progress: "Progress | None" = None, stop: threading.Event | None = None
@@ -369,15 +383,25 @@ class ModelCatalog(Catalog[Model]):
                 self.facts.tell(kind, id, found.reason or f"{clean(id)} is as it should be")
         return found
 
-    def import_gguf(self, path: Path, id: str | None = None, *, link: bool = False) -> Entry[Model]:
-        """Take up a GGUF file of this disk, with its shards, as a copy or a hard link; hashed on the way.
+    def import_gguf(self, path: Path, id: str | None = None, *, how: "How" = "copy") -> Entry[Model]:
+        """Take up a GGUF file of this disk, with its shards: a copy, a hard link or in place; it is hashed.
 
-        A loose file in models/ itself is moved. Raises MetadataError for what is no GGUF file, RefusedError
-        for an id that is taken, NotFoundError, BusyError, NoSpaceError.
+        In place it stays where it lies, another's. A loose file in models/ itself is moved. Raises
+        MetadataError for what is no GGUF file, RefusedError for an id that is taken, NotFoundError,
+        BusyError, NoSpaceError, IntegrityError where the Hub's cache names it after another hash.
         """
         from rbee_tui.engine import imports  # noqa: PLC0415 - a listing takes up nothing
 
-        return imports.import_gguf(self, path, id, link=link)
+        return imports.import_gguf(self, path, id, how)
+
+    def adopt(self, found: "FoundElsewhere", id: str | None = None, *, how: "How" = "link") -> Entry[Model]:
+        """Take up a model of another program's as it lies: hard links, or in place on another disk.
+
+        Its repository and commit are learnt where they are known. Raises as `import_gguf`.
+        """
+        from rbee_tui.engine import imports  # noqa: PLC0415 - as above
+
+        return imports.adopt(self, found, id, how)
 
     def importable(self) -> list[Path]:
         """GGUF files that lie loose in models/, without an entry of their own."""
@@ -385,6 +409,12 @@ class ModelCatalog(Catalog[Model]):
 
     def _same_source(self, one: Model, other: Model) -> bool:
         return one.source_url == other.source_url or (one.repo is not None and one.repo == other.repo)
+
+
+def _role(name: str, told: str) -> str:
+    """What a file is for: a projector that nobody marked as one tells by its name."""
+    named = name.rpartition("/")[2].lower().startswith("mmproj")
+    return "projector" if named and told == "weights" else told
 
 
 class WorkerCatalog(Catalog[Worker]):

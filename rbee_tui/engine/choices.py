@@ -94,10 +94,17 @@ def quantization_of(path: str) -> str | None:
     return found[-1].upper().replace("FP16", "F16").replace("FP32", "F32") if found else None
 
 
-def group(files: Sequence[RemoteFile]) -> list[Choice]:
+def shards_missing(choice: Choice) -> bool:
+    """Whether the names of its shards speak of some that are not among them."""
+    said = [found for file in choice.files if (found := _SHARD.search(file.path))]
+    return bool(said) and len(said) != int(said[0][2])
+
+
+def group(files: Sequence[RemoteFile], *, together: bool = True) -> list[Choice]:
     """The choices of a repository: each GGUF, shards as one; without any, the whole repository as one.
 
     A projector is no choice of its own, it comes with each model; files with unsafe names are left out.
+    Where files do not belong `together`, it comes with a model after which it is named.
     """
     files = [file for file in files if safe_path(file.path)]
     weights = [file for file in files if file.path.lower().endswith(".gguf") and not _is_projector(file.path)]
@@ -113,7 +120,7 @@ def group(files: Sequence[RemoteFile]) -> list[Choice]:
             quantization=quantization_of(name),
             files=[
                 *sorted(members, key=lambda file: file.path),
-                *_projector_for(members[0].path, projectors),
+                *_projector_for(members[0].path, projectors, together=together),
             ],
             format="gguf",
             file=min(file.path for file in members),
@@ -137,7 +144,7 @@ def _is_projector(path: str) -> bool:
     return "mmproj" in PurePosixPath(path).name.lower()
 
 
-def _projector_for(path: str, projectors: Sequence[RemoteFile]) -> list[RemoteFile]:
+def _projector_for(path: str, projectors: Sequence[RemoteFile], *, together: bool) -> list[RemoteFile]:
     """The projector that goes with a model: one beside it before others, F16 before what is larger or cruder.
 
     A repository that has several models of different kinds names each projector after its own.
@@ -148,8 +155,12 @@ def _projector_for(path: str, projectors: Sequence[RemoteFile]) -> list[RemoteFi
         place = _PROJECTORS.index(said) if said in _PROJECTORS else len(_PROJECTORS)
         return PurePosixPath(file.path).parent != PurePosixPath(path).parent, place, len(file.path), file.path
 
-    named = [file for file in projectors if _stem_of_projector(file.path) in _stem(path)]
-    return sorted(named or projectors, key=rank)[:1]
+    named = [
+        file
+        for file in projectors
+        if _stem_of_projector(file.path) in _stem(path) and (together or _stem_of_projector(file.path))
+    ]
+    return sorted(named or (projectors if together else []), key=rank)[:1]
 
 
 def _stem(path: str) -> str:

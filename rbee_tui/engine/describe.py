@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from rbee_tui.engine import gguf
-from rbee_tui.engine.artifacts import Model, ModelFile, Role
+from rbee_tui.engine.artifacts import Entry, Model, ModelFile, Role
 from rbee_tui.engine.errors import MetadataError
 from rbee_tui.engine.ids import default_model_id
 from rbee_tui.engine.jobs import PlannedFile, Record
@@ -79,6 +79,20 @@ def pull_command(model: Model) -> str:
 def file_of(model: Model) -> str | None:
     """The file of its repository that names a model; None for a whole repository, or where nobody knows."""
     return model.source_url.partition(f"/resolve/{model.revision}/")[2] or None
+
+
+def outside(entry: Entry[Model]) -> list[str]:
+    """The files of a model that lie where another program has them."""
+    return [file.outside for file in entry.artifact.files if file.outside] if entry.artifact else []
+
+
+def held(entry: Entry[Model]) -> str:
+    """In a word whose the bytes of a model are: `in place`, `linked` or `copied`."""
+    if outside(entry):
+        return "in place"
+    directory = Path(entry.directory)
+    names = [directory / file.path for file in entry.artifact.files] if entry.artifact else []
+    return "linked" if any(path.stat().st_nlink > 1 for path in names) else "copied"
 
 
 def changes(model: Model) -> dict[str, Any]:

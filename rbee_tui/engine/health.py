@@ -41,7 +41,8 @@ def of_model(model: Model, directory: str) -> Verdict:
     """A model is ok when each of its files is there with its size, and none failed its hash since."""
     if len(model.files) == 1:
         file = model.files[0]
-        if file.damaged_at is None and "/" not in file.path and model.status == AVAILABLE:
+        simple = file.damaged_at is None and file.outside is None and "/" not in file.path
+        if simple and model.status == AVAILABLE:
             # Nearly every model of a long listing: one call to the system, and no more.
             try:
                 found = os.lstat(f"{directory}/{file.path}")
@@ -135,7 +136,22 @@ def _is_text(name: str) -> bool:
 
 def _look(model: Model, directory: str) -> list[_File]:
     damaged = {file.path: file.damaged_at for file in model.files if file.damaged_at is not None}
-    return [_look_at(directory, path, size, damaged.get(path)) for path, size in files_of(model, directory)]
+    outside = {file.path: file.outside for file in model.files if file.outside is not None}
+    return [
+        _look_outside(outside[path], size, damaged.get(path))
+        if path in outside
+        else _look_at(directory, path, size, damaged.get(path))
+        for path, size in files_of(model, directory)
+    ]
+
+
+def _look_outside(path: str, expected: int | None, damaged_at: str | None) -> _File:
+    """A file that was taken up in place: its own program may have it as a link."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path that came from outside stays a string
+    except (OSError, ValueError):
+        return _File(path, expected, None, f"{clean(path)} is not there any more")
+    return _judged(path, expected, found, damaged_at)
 
 
 def _look_at(directory: str, path: str, expected: int | None, damaged_at: str | None) -> _File:
@@ -145,6 +161,10 @@ def _look_at(directory: str, path: str, expected: int | None, damaged_at: str | 
         found = os.lstat(f"{directory}/{path}")
     except (OSError, ValueError):
         return _File(path, expected, None)
+    return _judged(path, expected, found, damaged_at)
+
+
+def _judged(path: str, expected: int | None, found: os.stat_result, damaged_at: str | None) -> _File:
     if not stat.S_ISREG(found.st_mode):
         return _File(path, expected, None, f"{clean(path)} is not a file")
     if damaged_at is not None and found.st_mtime <= _seconds(damaged_at):

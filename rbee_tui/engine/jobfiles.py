@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from rbee_tui.engine import describe, durable, ids, switching, transfer
+from rbee_tui.engine import describe, durable, ids, nearby, switching, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.facts import Facts
@@ -67,6 +67,8 @@ def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts
     """
     others = (each for each in store.list() if each.outcome is None and each.id != record.id)
     if all(each.model.id != record.model.id for each in others):
+        for part in part_paths(record, store.root):
+            nearby.sweep(part)
         for part in () if record.keep_partial else part_paths(record, store.root):
             discard(part)
         entry = models.peek(record.model.id)

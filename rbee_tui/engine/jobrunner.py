@@ -31,6 +31,7 @@ from rbee_tui.engine.jobs import (
     finished_bits,
 )
 from rbee_tui.engine.meter import Meter
+from rbee_tui.engine.nearby import Nearby
 from rbee_tui.engine.paths import beneath
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.records import JobStore
@@ -87,6 +88,7 @@ class JobRunner:
         self._state: State = "queued"
         self._beat = 0.0
         self._stamp = (0, 0)
+        self._nearby = Nearby(models, record, facts)
         self._busy = ""
         """Who has the model's files in use, while they are to be switched."""
 
@@ -235,17 +237,21 @@ class JobRunner:
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
             part = part_path(self.record, planned, self._store.root)
-            transfer.fetch(
-                source,
-                part=part,
-                target=target,
-                token=self._token,
-                stop=stop,
-                progress=progress,
-                lock=self._store.root.locks / f"part-{part.name}.lock",
-                traffic=self._traffic,
-                gentle=self.record.gentle,
-            )
+            lock = self._store.root.locks / f"part-{part.name}.lock"
+            if not self._nearby.take(
+                planned, source, part=part, target=target, lock=lock, stop=stop, progress=progress
+            ):
+                transfer.fetch(
+                    source,
+                    part=part,
+                    target=target,
+                    token=self._token,
+                    stop=stop,
+                    progress=progress,
+                    lock=lock,
+                    traffic=self._traffic,
+                    gentle=self.record.gentle,
+                )
             durable.sweep(transfer.journal_path(part))
             durable.sweep(transfer.blocks_path(target))
         if not known:

@@ -48,12 +48,18 @@ def read(raw: bytes, kind: type[ArtifactT]) -> Document[ArtifactT]:
     if not artifact.id:
         raise MetadataError(f"{NAME} has an empty id")
     if isinstance(artifact, Model):
-        for file in artifact.files:
-            if not inside(file.path):
-                raise MetadataError(f"{NAME} names the file {clean(file.path)!r}, outside its directory")
+        _check_places(artifact.files)
     elif not artifact.binary_path.startswith("/") and not inside(artifact.binary_path):
         raise MetadataError(f"{NAME} names the binary {clean(artifact.binary_path)!r}, outside its directory")
     return document
+
+
+def _check_places(files: list[ModelFile]) -> None:
+    for file in files:
+        if not inside(file.path):
+            raise MetadataError(f"{NAME} names the file {clean(file.path)!r}, outside its directory")
+        if file.outside is not None and not file.outside.startswith("/"):
+            raise MetadataError(f"{NAME} names the place {clean(file.outside)!r}, no absolute path")
 
 
 def decode(raw: bytes) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from typing import Self
 
 import msgspec
 
-from rbee_tui.engine import choices, planning, repair, settings, steering
+from rbee_tui.engine import choices, nearby, planning, repair, settings, steering
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import (
     BusyError,
     CancelledJobError,
+    NoSpaceError,
     NotFoundError,
     PausedError,
     RefusedError,
@@ -176,7 +177,7 @@ class ModelProvisioner:
             here = planning.already_here(entry, chosen.files)
             if not here:
                 needed = planning.to_fetch(entry, chosen.files)
-                planning.require_room(needed, self._free(), self._promised(records))
+                self._require_room(needed, chosen, records)
             else:
                 self._follow_from_now_on(entry, chosen.model)
             record = self._new_record(chosen, records, entry, here=here)
@@ -285,6 +286,20 @@ class ModelProvisioner:
             finished=list(range(len(chosen.files))) if here else [],
             outcome=Outcome(state="done", at=now()) if here else None,
         )
+
+    def _require_room(self, needed: int, chosen: Plan, records: list[Record]) -> None:
+        """Raise NoSpaceError where it does not fit; what lies on this disk already takes none."""
+        free, promised = self._free(), self._promised(records)
+        try:
+            planning.require_room(needed, free, promised)
+        except NoSpaceError:
+            linked = {twin.target: twin.size_bytes for twin in self.nearby(chosen) if twin.linkable}
+            planning.require_room(max(0, needed - sum(linked.values())), free, promised)
+
+    def nearby(self, chosen: Plan, entries: list[Entry[Model]] | None = None) -> list[nearby.Twin]:
+        """Files on this disk that may have a plan's bytes already; blocking, writes and hashes nothing."""
+        known = self.models.list() if entries is None else entries
+        return nearby.twins(chosen.files, known, self.root.part_directory())
 
     def _follow_from_now_on(self, entry: Entry[Model] | None, asked: Model) -> None:
         """Remember the branch that a model was asked for by that has its files already."""

@@ -129,10 +129,11 @@ def start_background(root: Root) -> Holder:
     """
     lock = runner_lock(root)
     log = root.logs / "runner.log"
+    started: subprocess.Popen[bytes] | None = None
     if lock.probe():
         handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            subprocess.Popen(
+            started = subprocess.Popen(
                 [sys.executable, "-m", "rbee_tui", "hive", "--no-listen", "--until-idle"],
                 env={**os.environ, "RBEE_HOME": str(root.path)},
                 cwd=root.path,
@@ -149,5 +150,7 @@ def start_background(root: Root) -> Holder:
         # One that has the lock and has not signed yet: the file still names who had it before.
         if holder is not None and not lock.probe() and identify(holder.pid) is not None:
             return holder
+        if started is not None and started.poll() is not None and lock.probe():
+            break
         time.sleep(0.05)
     raise RbeeError("the background runner did not start", hint=f"its log is {log}")

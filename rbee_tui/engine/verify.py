@@ -111,7 +111,8 @@ def _check(directory: Path, file: ModelFile, stop: threading.Event, progress: Pr
 
 def _result(directory: Path, file: ModelFile, stop: threading.Event, progress: Progress) -> str:
     try:
-        path = beneath(directory, file.path)
+        # In place it may be a link of the program's whose it is.
+        path = Path(file.outside).resolve() if file.outside else beneath(directory, file.path)
         found = path.lstat()
     except (OSError, RefusedError):
         return "missing"

@@ -33,6 +33,7 @@ from rbee_tui.ui.flows import (
     keeping,
     leaving,
     settling,
+    taking,
     updating,
     working,
 )
@@ -429,7 +430,7 @@ class RbeeApp(App[list[str]]):
         "verify": keeping.verify,
         "fetch": keeping.fetch_again,
         "newer": updating.newer,
-        "import": keeping.take_up,
+        "import": taking.take_up,
         "pause": keeping.pause,
         "repair": keeping.repair,
         "sooner": lambda app, situation: keeping.move(app, situation, "up"),

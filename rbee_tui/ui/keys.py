@@ -170,11 +170,6 @@ def _pin_word(situation: Situation) -> str:
     return "Unpin" if each is not None and each.pinned else "Pin"
 
 
-def _can_import(situation: Situation) -> bool:
-    line = _model(situation)
-    return line is not None and line.entry.health is Health.IMPORTABLE
-
-
 def _can_verify(situation: Situation) -> bool:
     line = _model(situation)
     there = line is not None and line.entry.health in (Health.OK, Health.DAMAGED)
@@ -245,7 +240,14 @@ ACTIONS = (
         13,
     ),
     Action(
-        "import", ("u",), "u", "Take up", "take up this loose GGUF file as a model", "Models", _can_import, 14
+        "import",
+        ("u",),
+        "u",
+        "Take up",
+        "take up a loose GGUF file, or what other programs have on this disk, without a copy",
+        "Models",
+        lambda s: s.pane == "models",
+        25,
     ),
     Action(
         "pause",

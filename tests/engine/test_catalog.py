@@ -267,7 +267,7 @@ class TestImport:
     @pytest.mark.parametrize("link", [False, True])
     def test_it_is_listed_with_its_header(self, models: ModelCatalog, gguf: Path, link: bool):
         """Copied or linked, hashed, whole."""
-        entry = models.import_gguf(gguf, "mine", link=link)
+        entry = models.import_gguf(gguf, "mine", how="link" if link else "copy")
         model = entry.artifact
         assert model is not None
         assert (entry.health, model.architecture, model.quantization) == (Health.OK, "llama", "F16")

@@ -9,6 +9,7 @@ import pytest
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import DemoHub, DemoRepo
 from tests.cli.support import Command
+from tests.engine.others import tree
 
 NAME = "tiny-f16.gguf"
 FETCH = "import sys, huggingface_hub as h; print(h.hf_hub_download(sys.argv[1], sys.argv[2], token=False))"
@@ -17,16 +18,6 @@ import huggingface_hub as h
 found = h.scan_cache_dir()
 print(len(found.warnings), [each.repo_id for each in found.repos], found.size_on_disk)
 """
-
-
-def tree(at: Path) -> dict[str, tuple[object, ...]]:
-    """Every name beneath a directory: what it is, its mode, its time, its bytes or where it leads."""
-    found: dict[str, tuple[object, ...]] = {}
-    for path in sorted(at.rglob("*")):
-        status = path.lstat()
-        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        found[str(path.relative_to(at))] = (status.st_mode, status.st_mtime_ns, content)
-    return found
 
 
 @pytest.fixture
@@ -46,17 +37,27 @@ def library(tmp_path: Path):
 class TestAdopting:
     """Linked, verified, removed; the cache is what it was."""
 
-    def test_the_cache_is_left_as_it_was(self, tmp_path: Path, library):
-        """Byte for byte, and its own library finds nothing wrong with it."""
+    @pytest.mark.parametrize("verb", [("adopt",), ("import", "--in-place")])
+    def test_the_cache_is_left_as_it_was(self, tmp_path: Path, library, verb: tuple[str, ...]):
+        """Byte for byte, and its own library finds nothing wrong; the model is known by its commit."""
         rbee, ask = library
         cached = Path(ask(FETCH, "acme/tiny", NAME))
         assert cached.is_symlink()
         before, scanned = tree(tmp_path / "hf"), ask(SCAN)
-        model = rbee.run("models", "import", "--link", str(cached)).strip()
-        held = tmp_path / "home" / "models" / model / NAME
-        assert held.samefile(cached)
-        assert not held.is_symlink()
+        (found,) = rbee.json("models", "elsewhere")
+        what = found["id"] if verb[0] == "adopt" else str(cached)
+        assert what in ("acme/tiny:" + NAME, str(cached))
+        model = rbee.run("models", *verb, what).strip()
+        directory = tmp_path / "home" / "models" / model
+        assert (directory / NAME).exists() is ("--in-place" not in verb)
+        assert not (directory / NAME).is_symlink()
+        told = rbee.json("models", "show", model)["artifact"]
+        assert (told["repo"], told["revision"]) == ("acme/tiny", cached.parent.name)
+        (update,) = rbee.json("models", "outdated")
+        assert update["state"] == "current"
         assert rbee.json("models", "verify", model)[0]["ok"]
+        assert rbee.json("models", "elsewhere")[0]["here"] == model
+        assert rbee.json("pull", f"acme/tiny:{NAME}")["job"]["state"] == "done"
         assert tree(tmp_path / "hf") == before
         assert rbee.json("models", "remove", "--yes", model)["freed_bytes"] == 0
         assert tree(tmp_path / "hf") == before

@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.choices import group
+from rbee_tui.engine.elsewhere import Found, FoundFile
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.fitting.machine import Machine
 from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
@@ -82,6 +83,23 @@ def screen(
 
 
 # Things
+
+
+def elsewhere() -> list[Found]:
+    """Models of other programs."""
+
+    def found(program: str, name: str, path: str, gigabytes: float, **more: Any) -> Found:
+        file = FoundFile(path=path, name="x.gguf", size_bytes=int(gigabytes * 1e9))
+        return Found(id=name, program=program, files=[file], **more)
+
+    hub = "/home/bee/.cache/huggingface/hub/models--Qwen--Qwen3-4B-GGUF/snapshots/0123/qwen3-4b-q4_k_m.gguf"
+    blob = "/home/bee/.ollama/models/blobs/sha256-74701a8c35f6c8d9a4b91f3f3497643001d63e0c"
+    lm = "/home/bee/.lmstudio/models/bartowski/gemma/gemma-2-9b-it-Q4_K_M.gguf"
+    return [
+        found("Hugging Face", "Qwen/Qwen3-4B-GGUF:qwen3-4b-q4_k_m.gguf", hub, 2.5, quantization="Q4_K_M"),
+        found("Ollama", "llama3.2:1b", blob, 1.3, here="llama3.2-1b"),
+        found("LM Studio", "bartowski/gemma/gemma-2-9b-it-Q4_K_M.gguf", lm, 5.8, quantization="Q4_K_M"),
+    ]
 
 
 def model(

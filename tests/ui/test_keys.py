@@ -86,7 +86,7 @@ class TestFooter:
 
     def test_nothing_there(self):
         """What one can begin with."""
-        assert shown(None) == ["add", "next_pane", "filter", "palette", "help", "quit"]
+        assert shown(None) == ["add", "next_pane", "import", "filter", "palette", "help", "quit"]
         assert shown(None, "workers") == ["install", "next_pane", "filter", "palette", "help", "quit"]
         assert shown(None, "downloads") == ["add", "next_pane", "cap", "filter", "palette", "help", "quit"]
 

@@ -18,6 +18,7 @@ from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.ui.app import RbeeApp
+from rbee_tui.ui.flows.adding import Ahead
 from tests.ui import scenes
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
@@ -212,10 +213,15 @@ class TestAddingAModel:
         """Size, place and free space before a byte is fetched."""
         place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
         fit = fit_of_choice(group(REPOSITORY.files)[0], MACHINE)
-        figures = (plan(), free * 10**9, 0, place, fit)
+        figures = Ahead(plan(), free * 10**9, 0, place, fit)
         app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), figures])
         name = "question-80x24" if free > 1 else "question-no-room-80x24"
         album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
+
+    async def test_what_other_programs_have(self, album: Album) -> None:
+        """With whose it is, and what of it is here."""
+        app = scenes.screen(scenes.busy(), [scenes.elsewhere()])
+        album.has("elsewhere-80x24", await drawn(app, SMALL, "u"))
 
 
 class TestWorkers:

@@ -1,6 +1,7 @@
 """A published file that went bad: which of its blocks, and taking it back so that only those are fetched."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -78,6 +79,11 @@ def take_back(target: Path, part: Path, source: Source, damage: Damage) -> None:
         if not os.path.lexists(target):
             return
         durable.write(journal_path(part), content, 0o600)
-        target.replace(part)
+        if target.stat().st_nlink > 1:
+            # Another name holds the same bytes, and they are not ours to write into.
+            shutil.copyfile(target, part)
+            target.unlink()
+        else:
+            target.replace(part)
         sync_directory(part.parent)
         sync_directory(target.parent)

@@ -1,6 +1,8 @@
 """Adding a model: a repository, one of its choices, a question with the figures, a download."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine.choices import Choice, group, pick
@@ -15,11 +17,13 @@ from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import Memory, SearchScreen
 
 if TYPE_CHECKING:
+    from rbee_tui.engine.artifacts import Entry, Model
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.fitting.choice import ChoiceFit
     from rbee_tui.engine.fitting.machine import Machine
     from rbee_tui.engine.gguf import Header
     from rbee_tui.engine.hub import Repository
+    from rbee_tui.engine.nearby import Twin
     from rbee_tui.engine.planning import Plan
     from rbee_tui.ui.app import RbeeApp
 
@@ -138,8 +142,9 @@ def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, fit: "ChoiceFit
 
 async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
     """Ask with size, place and free space, and download; False where that was declined."""
-    plan, free, promised, place, fit = await app.bridge.ask(lambda engine: _plan(engine, repo, file))
-    if await app.question(_question(plan, free, promised, place, fit)) is None:
+    models = app.house.models
+    said = await app.bridge.ask(lambda engine: _ahead(engine, repo, file, models))
+    if await app.question(_question(said)) is None:
         return False
     job_id = await app.bridge.call(lambda engine: engine.provisioner.download_model(repo, file))
     job = await app.bridge.ask(lambda engine: engine.provisioner.get_progress(job_id))
@@ -153,17 +158,51 @@ async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
     return True
 
 
-def _plan(engine: "Engine", repo: str, file: str | None) -> "tuple[Plan, int, int, str, ChoiceFit]":
-    """What would come, the bytes that are free and promised there, where it goes, and how it fits."""
+@dataclass(frozen=True)
+class Ahead:
+    """What a download would be; sizes in bytes."""
+
+    plan: "Plan"
+    free: int
+    promised: int
+    place: str
+    fit: "ChoiceFit"
+    twins: "Sequence[Twin]" = ()
+    """Files of this disk that may have its bytes already."""
+
+    @property
+    def needed(self) -> int:
+        """The room that it takes."""
+        linked = {twin.target for twin in self.twins if twin.linkable}
+        return sum(file.size_bytes for file in self.plan.files if file.target not in linked)
+
+
+def _ahead(engine: "Engine", repo: str, file: str | None, models: "list[Entry[Model]]") -> Ahead:
     plan = engine.provisioner.plan(repo, file)
-    free = shutil.disk_usage(engine.root.part_directory()).free
-    place = str(engine.models.directory(plan.model.id))
-    return plan, free, engine.provisioner.promised(), place, engine.fitter.of_plan(plan)
+    return Ahead(
+        plan,
+        shutil.disk_usage(engine.root.part_directory()).free,
+        engine.provisioner.promised(),
+        str(engine.models.directory(plan.model.id)),
+        engine.fitter.of_plan(plan),
+        engine.provisioner.nearby(plan, models),
+    )
 
 
-def _question(plan: "Plan", free: int, promised: int, place: str, fit: "ChoiceFit") -> Question:
+def _on_disk(ahead: Ahead) -> list[tuple[str, str]]:
+    """The line that says what of it need not be fetched."""
+    found = {twin.target: twin for twin in reversed(ahead.twins)}
+    if not found:
+        return []
+    whose = ", ".join(sorted({clean(twin.whose) for twin in found.values()}))
+    held = sum(twin.size_bytes for twin in found.values())
+    return [(f"here    {size(held)} of it, {whose}: not fetched again if it is right", "ok")]
+
+
+def _question(ahead: Ahead) -> Question:
+    plan, free, promised, place = ahead.plan, ahead.free, ahead.promised, ahead.place
     count = len(plan.files)
-    left = free - promised - plan.total
+    left = free - promised - ahead.needed
     lines = [
         (clean(plan.model.id), "strong"),
         ("", ""),
@@ -176,7 +215,8 @@ def _question(plan: "Plan", free: int, promised: int, place: str, fit: "ChoiceFi
             "",
         ),
         (f"left    {size(left)} then", "") if left >= 0 else (f"left    {size(-left)} too little", "wrong"),
-        fitting.line(fit),
+        *_on_disk(ahead),
+        fitting.line(ahead.fit),
     ]
     if plan.model.license:
         lines.insert(4, (f"terms   {clean(plan.model.license)}", ""))

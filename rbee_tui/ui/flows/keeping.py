@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine import removal
+from rbee_tui.engine import describe, removal
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
@@ -69,21 +69,6 @@ async def fetch_again(app: "RbeeApp", situation: Situation) -> None:
         await app.explain(error)
 
 
-async def take_up(app: "RbeeApp", situation: Situation) -> None:
-    """Take up a loose GGUF file as a model."""
-    line = situation.line
-    if isinstance(line, ModelLine):
-        path = Path(line.entry.directory)
-        entry = await app.bridge.ask(lambda engine: engine.models.import_gguf(path, link=True))
-        await app.bridge.call(_look_again)
-        app.narrate(f"{clean(entry.id)} is a model now", "ok")
-
-
-async def _look_again(engine: "Engine") -> None:
-    """The fact of an import names the model, not the file that it was."""
-    engine.watching.look_again()
-
-
 async def delete(app: "RbeeApp", situation: Situation) -> None:
     """Delete a model, remove a worker or cancel a download, after a question with the bytes."""
     line = situation.line
@@ -101,12 +86,14 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
 async def _delete_model(app: "RbeeApp", line: ModelLine) -> None:
     model_id, directory = line.entry.id, Path(line.entry.directory)
     files, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
+    outside = describe.outside(line.entry)
     lines = [
         (clean(model_id), "strong"),
         ("", ""),
         (f"{files} file{'s' if files != 1 else ''} in {clean(str(directory))}", ""),
+        *((f"{clean(path)} stays where it is", "") for path in outside),
         (f"{size(freed)} become free", "")
-        if freed
+        if freed or outside
         else ("nothing becomes free: other names hold its bytes", ""),
     ]
     if await app.question(Question("Delete the model", lines, [Answer("d", "Enter", "Delete", "delete")])):

@@ -335,6 +335,7 @@ def _no_models(temporary: bool) -> list[Drawn]:  # noqa: FBT001 - one caller
         [("No models yet.", "")],
         [],
         _key("a", f"adds one: it searches {what}"),
+        _key("u", "takes up what other programs have on this disk"),
         _key("s", "then starts a worker on it"),
         _key("t", "and tries it out"),
     ]
