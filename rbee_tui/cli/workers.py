@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rbee_tui.cli import catalogs as others
-from rbee_tui.cli import output, serving
+from rbee_tui.cli import catalogs, output, serving, versions
 from rbee_tui.cli.catalogs import trust_asking
 from rbee_tui.cli.groups import ListingGroup
 from rbee_tui.cli.options import confirm, engine, json_option, one_of, run, yes_option
@@ -18,6 +17,7 @@ from rbee_tui.engine.listing.catalogs import normal
 from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.variants import Selection, Verdict, choose
 from rbee_tui.engine.workers.offers import BUNDLED
+from rbee_tui.engine.workers.versions import directory_in_use
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -36,13 +36,18 @@ def list_workers(*, as_json: bool) -> None:
     """List the installed workers and the offers, with why each fits this machine or not."""
     entries = WorkerCatalog().list()
     offers = _open_offers(entries)
+    newer = _newer(entries)
     verdicts = {(each.worker_id, each.installed): each for each in select(entries).verdicts}
     if as_json:
-        found = [_with_verdict(msgspec_dict(entry), verdicts.get((entry.id, True))) for entry in entries]
+        found = [
+            _with_verdict(msgspec_dict(entry), verdicts.get((entry.id, True)))
+            | ({"offered_version": newer[entry.id]} if entry.id in newer else {})
+            for entry in entries
+        ]
         found += [_with_verdict(_as_entry(offer), verdicts.get((offer.id, False))) for offer in offers]
         output.print_json(found)
         return
-    rows = [_entry_row(entry, verdicts.get((entry.id, True))) for entry in entries]
+    rows = [_entry_row(entry, verdicts.get((entry.id, True)), newer.get(entry.id)) for entry in entries]
     rows += [_offer_row(offer, verdicts.get((offer.id, False))) for offer in offers]
     columns = (
         output.Column("HERE", paint=output.health),
@@ -62,13 +67,33 @@ def select(entries: Sequence[Entry[Worker]]) -> Selection:
     return choose(hardware.read(), [*entries, *_open_offers(entries)])
 
 
-def _open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
+def _newer(entries: Sequence[Entry[Worker]]) -> dict[str, str]:
+    """The version that is offered of each installed worker where it is another one."""
+    found = {offer.id: offer.version for offer in _offers()}
+    here = {
+        entry.id: entry.artifact.version
+        for entry in entries
+        if entry.artifact and directory_in_use(entry.artifact)
+    }
+    return {
+        worker_id: found[worker_id]
+        for worker_id in here
+        if found.get(worker_id, "") not in ("", here[worker_id])
+    }
+
+
+def _offers() -> list[Offer]:
     from rbee_tui.engine.listing.catalogs import Catalogs  # noqa: PLC0415 - only listings and installs read it
     from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
     from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
 
-    offered = [*Catalogs(Root.find()).offers(), *offers.bundled()]
-    return offers.still_open(entries, offers.first_of_each(offered))
+    return offers.first_of_each([*Catalogs(Root.find()).offers(), *offers.bundled()])
+
+
+def _open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
+    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
+
+    return offers.still_open(entries, _offers())
 
 
 def msgspec_dict(entry: Entry[Worker]) -> dict[str, Any]:
@@ -96,9 +121,11 @@ def _with_verdict(entry: dict[str, Any], verdict: Verdict | None) -> dict[str, A
     }
 
 
-def _entry_row(entry: Entry[Worker], verdict: Verdict | None) -> tuple[str, ...]:
+def _entry_row(entry: Entry[Worker], verdict: Verdict | None, newer: str | None) -> tuple[str, ...]:
     worker = entry.artifact
     fits, why = _fits(verdict)
+    if newer is not None:
+        why = f"{newer} is offered: rbee workers update {entry.id}"
     return (
         str(entry.health),
         worker.worker_type[:8] if worker else "-",
@@ -210,9 +237,11 @@ def register(*, path: Path, worker_id: str | None, as_json: bool) -> None:
 @yes_option
 @json_option
 def remove(*, worker: str, yes: bool, as_json: bool) -> None:
-    """Remove a worker and its files; a registered program itself stays."""
+    """Remove a worker and its files, or one version as WORKER@VERSION; a registered program itself stays."""
     house = engine("workers remove")
-    worker_id = one_of(worker, (entry.id for entry in house.workers.list()), "worker", _LISTING)
+    known = [entry.id for entry in house.workers.list()]
+    name, at, version = worker.partition("@") if worker not in known else (worker, "", "")
+    worker_id = one_of(name, known, "worker", _LISTING) + at + version
     confirm(f"Remove {clean(worker_id)} and its files?", yes=yes)
     removed = house.remove_worker(worker_id)
     if as_json:
@@ -222,7 +251,9 @@ def remove(*, worker: str, yes: bool, as_json: bool) -> None:
         output.note(f"removed: {size(removed.freed_bytes)} are free again")
 
 
-for _verb in (others.catalogs, others.trust, others.distrust):
+for _verb in (catalogs.catalogs, catalogs.trust, catalogs.distrust):
+    workers.add_command(_verb)
+for _verb in (versions.update, versions.versions, versions.rollback):
     workers.add_command(_verb)
 for _verb in (serving.serve, serving.publish, serving.unpublish, serving.key):
     workers.add_command(_verb)

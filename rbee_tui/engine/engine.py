@@ -16,6 +16,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.watch import Watch
+from rbee_tui.engine.workers import versions
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.supervise import Supervisor
 
@@ -79,7 +80,10 @@ class Engine:
         return self.models.remove(model_id)
 
     def remove_worker(self, worker_id: str) -> Removed:
-        """Remove a worker and its files; raises RefusedError while it runs."""
+        """Remove a worker with its files, or a version as `ID@VERSION`; raises RefusedError while it runs."""
+        name, version = versions.split(worker_id)
+        if version and not self.workers.contains(worker_id):
+            return versions.remove(self.workers, name, version)
         served = [clean(running.model) for running in self.processes.list() if running.worker == worker_id]
         if served:
             raise RefusedError(

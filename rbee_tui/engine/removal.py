@@ -44,9 +44,12 @@ def _files(path: Path) -> list[os.stat_result]:
     return found
 
 
-def take_away(path: Path) -> Path:
-    """Rename an artifact out of its catalog, durably; the returned path is to be given to `discard()`."""
-    trash = make_directory(path.parent / TRASH, SHARED_MODE)
+def take_away(path: Path, catalog: Path | None = None) -> Path:
+    """Rename an artifact out of its catalog, durably; the returned path is to be given to `discard()`.
+
+    `catalog` is the directory that it lies in; it has to be named for a part of an artifact.
+    """
+    trash = make_directory((catalog or path.parent) / TRASH, SHARED_MODE)
     target = trash / secrets.token_hex(8)
     with storage("remove", path):
         path.rename(target)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rbee_tui.demo import tiny
 from tests.cli.support import Command
 from tests.engine.workers.support import FAKE
 
@@ -93,6 +94,40 @@ class TestTheWholeWay:
         with urllib.request.urlopen(f"{url}/workers", timeout=20) as answer:
             assert json.load(answer)["workers"] == []
         server.run("workers", "publish", str(server.home.parent / "llama-server"), "--id", ID)
+
+
+class TestVersions:
+    def test_a_newer_one_and_the_way_back(self, server: Command, program: Path, url: str, tmp_path: Path):
+        """An update stays with the catalog that the worker came from; either version can be started."""
+        client = Command(tmp_path / "client")
+        client.run("workers", "install", ID, "--from", url, "--yes")
+        assert client.json("workers", "update") == [
+            {"id": ID, "before": "4404", "after": "4404", "changed": False}
+        ]
+        program.write_text(program.read_text().replace("version: 4404", "version: 4405"))
+        server.run("workers", "publish", str(program), "--id", ID)
+        client.run("workers", "catalogs", "--refresh")
+        (entry,) = [each for each in client.json("workers") if each["id"] == ID]
+        assert entry["offered_version"] == "4405"
+        assert f"4405 is offered: rbee workers update {ID}" in client.run("workers")
+        assert client.run("workers", "update", ID) == f"{ID}\n"
+        model = tiny.write(tmp_path / "tiny.gguf", "A sentence.").path
+        client.run("models", "import", str(model), "--id", "tiny")
+        assert client.json("start", "tiny", "--worker", f"{ID}@4404")["worker"] == ID
+        client.run("stop", "tiny")
+        client.fails("start", "tiny", "--worker", f"{ID}@1", code=3, saying="has no version '1' here")
+        assert client.run("workers", "rollback", ID) == f"{ID}\n"
+        listed = client.json("workers", "versions", ID)
+        assert [(each["version"], each["in_use"]) for each in listed] == [("4405", False), ("4404", True)]
+        assert "4405" in client.run("workers", "versions", ID)
+        assert client.run("workers", "remove", f"{ID}@4405", "--yes") == f"{ID}@4405\n"
+        client.fails("workers", "rollback", ID, code=3, saying="no earlier version")
+        client.fails("workers", "update", "nope", code=3, saying="there is no worker 'nope'")
+
+    def test_nothing_to_update(self, tmp_path: Path):
+        """It is said."""
+        code, out, err = Command(tmp_path / "client").ended("workers", "update")
+        assert (code, out, err) == (0, "", "no worker here came from a listing\n")
 
 
 class TestWhatMakesNoSense:

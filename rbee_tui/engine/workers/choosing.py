@@ -14,7 +14,7 @@ from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.variants import choose, foreign
-from rbee_tui.engine.workers import profiles
+from rbee_tui.engine.workers import profiles, versions
 from rbee_tui.engine.workers.profiles import PARALLEL
 from rbee_tui.engine.workers.runtimes import ask
 
@@ -36,7 +36,7 @@ def choose_worker(workers: WorkerCatalog, worker_id: str | None, header: Header,
     Raises NotFoundError, RefusedError with the reason against each.
     """
     if worker_id is not None:
-        return _known(workers.get(worker_id), "it was asked for", reading)
+        return _known(versions.get(workers, worker_id), "it was asked for", reading)
     entries = workers.list()
     if not entries:
         raise NotFoundError("no worker is installed", hint="rbee workers install brings the one that fits")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
+
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker, this_platform
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.errors import NotFoundError, UsageError
@@ -15,16 +17,25 @@ from rbee_tui.engine.ids import default_model_id, directory
 from rbee_tui.engine.listing.catalogs import Catalogs
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.workers import filling, offers, profiles
+from rbee_tui.engine.workers import filling, offers, profiles, versions
 from rbee_tui.engine.workers.packages import logged
 from rbee_tui.engine.workers.runtimes import Answer, ask
-from rbee_tui.engine.workers.trees import Staging
+from rbee_tui.engine.workers.trees import Staging, sweep
 
 _OWN = (
     ("xllamacpp", "xllamacpp", "llm-worker-xllamacpp"),
     ("llama_cpp", "llama-cpp-python", "llm-worker-llama-cpp-python"),
 )
 """Modules that rbee's own environment may bring, the runtime and the worker's id for each."""
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an update."""
+
+    id: str
+    before: str
+    after: str
+    changed: bool
 
 
 class Installer:
@@ -56,11 +67,39 @@ class Installer:
                 try:
                     worker = await filling.fill(offer, staging, self._root, say)
                     await asyncio.to_thread(staging.publish, worker)
+                    await asyncio.to_thread(sweep, self._workers, worker_id)
                 finally:
                     # A build that was given up has thousands of files: the loop does not wait for them.
                     await asyncio.to_thread(staging.clear)
         self._facts.tell("worker.installed", worker_id, f"{offer.name} {offer.version} is installed")
         return self._workers.get(worker_id)
+
+    async def update(self, worker_id: str, on_line: Callable[[str], None] | None = None) -> Update:
+        """Bring a worker to the version that is offered where it came from; the one before stays beside it.
+
+        Raises as `install()` does; NotFoundError for one that nobody offers, as a registered program.
+        """
+        entry = self._workers.get(worker_id)
+        worker = entry.artifact
+        before = worker.version if worker else ""
+        source = (worker.catalog or "") if worker else ""
+        offer = await self.offer(worker_id, on_line or _quiet, source)
+        if offer.version != before or entry.health is not Health.OK:
+            entry = await self.install(worker_id, on_line, source=source)
+        after = entry.artifact.version if entry.artifact else ""
+        return Update(id=worker_id, before=before, after=after, changed=after != before)
+
+    def updatable(self) -> list[str]:
+        """The ids of the workers that came from a listing; a registered program is its owner's to update."""
+        offered = {offer.id for offer in offers.bundled()}
+        return [
+            entry.id
+            for entry in self._workers.list()
+            if entry.artifact
+            and (
+                entry.artifact.catalog or (entry.id in offered and versions.directory_in_use(entry.artifact))
+            )
+        ]
 
     async def offer(self, worker_id: str, say: Callable[[str], None], source: str = "") -> Offer:
         """The offer of a worker, from a source as `install()` takes it; raises as it does."""

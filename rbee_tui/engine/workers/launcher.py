@@ -74,7 +74,7 @@ def version(package):
 def again():
     """What to do where a worker does not run."""
     if os.path.isdir(SITE):
-        return f"reinstall it here: rbee workers install {os.path.basename(HERE)}"
+        return f"reinstall it here: rbee workers install {os.path.basename(os.path.dirname(HERE))}"
     return f"{sys.executable} cannot import it (any more); rbee workers install llm-worker-cpu brings one"
 
 

@@ -29,7 +29,7 @@ from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import offers, outlook, profiles, promises
+from rbee_tui.engine.workers import offers, outlook, profiles, promises, versions
 from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_context, choose_worker, room
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
@@ -195,7 +195,8 @@ class Starter:
 
     def _register_own(self, worker_id: str | None) -> None:
         """Take up what rbee's own environment brings, where nothing else would do."""
-        known = self._workers.contains(worker_id) if worker_id else bool(self._workers.find())
+        named = versions.split(worker_id or "")[0]
+        known = self._workers.contains(named) if named else bool(self._workers.find())
         if not known:
             Installer(self._root, self._workers, self._facts).register_environment()
 

@@ -1,40 +1,36 @@
-"""A worker's directory: made beside its place, then put there in one step."""
+"""A worker's directory: a version is made beside it, then put into it and taken into use in one step."""
 
-import ctypes
 import os
 import shutil
-import sys
 from pathlib import Path
+
+import msgspec
 
 from rbee_tui.engine import durable, metadata
 from rbee_tui.engine.artifacts import Worker
-from rbee_tui.engine.catalog import METADATA
+from rbee_tui.engine.catalog import METADATA, WorkerCatalog
 from rbee_tui.engine.durable import storage
 from rbee_tui.engine.ids import directory
 from rbee_tui.engine.paths import SHARED_MODE, Root, make_directory, sync_directory
 from rbee_tui.engine.text import now
+from rbee_tui.engine.workers import versions
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-_EXCHANGES = {"linux": (-100, "renameat2"), "darwin": (-2, "renameatx_np")}
-"""AT_FDCWD, and the function that can let two names change places."""
-_EXCHANGE = 2
+_METADATA_MODE = 0o644
 
 
 class Staging:
-    """The place where a worker is made; who holds the worker's lock finds only leftovers there."""
+    """The place where a version is made; who holds the worker's lock finds only leftovers there."""
 
     def __init__(self, root: Root, worker_id: str) -> None:
         name = directory(worker_id)[:200]
         self.target = root.workers / directory(worker_id)
         self.path = root.workers / f".staging-{name}"
-        self._old = root.workers / f".old-{name}"
+        self._whole = root.workers / f".new-{name}"
 
     def begin(self) -> None:
-        """Clear away what a killed install left, put back what it had moved, and make the directory."""
-        with storage("prepare", self.path):
-            if self._old.is_dir() and not self.target.exists():
-                self._old.rename(self.target)
-            self.clear()
+        """Clear away what a killed install left, and make the directory."""
+        self.clear()
         make_directory(self.path, SHARED_MODE)
 
     def furnish(self, name: str) -> Path:
@@ -46,39 +42,46 @@ class Staging:
         return launcher
 
     def publish(self, worker: Worker) -> None:
-        """Write the metadata and put the whole tree in place, durably; one that is there is exchanged."""
-        stamp = now()
-        with storage("install", self.target):
-            _set_right(self.path)
-            durable.write(self.path / METADATA, metadata.encode(worker, {}, stamp, stamp))
-            if not self.target.exists():
-                self.path.rename(self.target)
-            elif not exchange(self.path, self.target):
-                self._exchange_in_two_steps()
-            sync_directory(self.target.parent)
+        """Put the version in its place and take it into use, durably; others that are there stay.
 
-    def _exchange_in_two_steps(self) -> None:
-        self.target.rename(self._old)
-        try:
-            self.path.rename(self.target)
-        except OSError:
-            # Leftovers are cleared away next: the worker that was there must not be one.
-            self._old.rename(self.target)
-            raise
+        Its files come before the metadata that names them: until that is replaced, nothing has changed.
+        """
+        with storage("install", self.target):
+            if self.target.is_symlink() or self.target.is_file():
+                self.target.unlink()  # what is there is no worker, and rbee follows no link
+            name = versions.free_name(self.target, worker.version)
+            placed = msgspec.structs.replace(worker, binary_path=f"{name}/{worker.binary_path}")
+            stamp = now()
+            raw = metadata.encode(placed, {}, stamp, stamp)
+            _set_right(self.path)
+            durable.write(self.path / METADATA, raw, _METADATA_MODE)
+            if self.target.exists():
+                self.path.rename(self.target / name)
+                sync_directory(self.target)
+                durable.write(self.target / METADATA, raw, _METADATA_MODE)
+            else:
+                make_directory(self._whole, SHARED_MODE)
+                self.path.rename(self._whole / name)
+                durable.write(self._whole / METADATA, raw, _METADATA_MODE)
+                self._whole.rename(self.target)
+            sync_directory(self.target.parent)
 
     def clear(self) -> None:
         """Remove what is not in place."""
         shutil.rmtree(self.path, ignore_errors=True)
-        shutil.rmtree(self._old, ignore_errors=True)
+        shutil.rmtree(self._whole, ignore_errors=True)
 
 
-def exchange(one: Path, other: Path) -> bool:
-    """Let two directories change places in one step; False where the system cannot."""
-    here, name = _EXCHANGES.get(sys.platform, (0, ""))
-    function = getattr(ctypes.CDLL(None), name, None)
-    if function is None:
-        return False
-    return function(here, os.fsencode(one), here, os.fsencode(other), _EXCHANGE) == 0
+def sweep(workers: WorkerCatalog, worker_id: str) -> None:
+    """Remove the versions that are not kept any more; the caller holds the worker's lock."""
+    entry = workers.get(worker_id)
+    for name in versions.superfluous(entry):
+        path = Path(entry.directory, name)
+        with storage("remove", path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _set_right(tree: Path) -> None:

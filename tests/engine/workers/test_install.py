@@ -94,27 +94,30 @@ class TestInstall:
         worker = entry.artifact
         assert worker
         assert (entry.health, worker.version, worker.devices) == (Health.OK, "9.9.1", ["CPU: a fake"])
-        assert (worker.runtime, worker.platforms, worker.binary_path) == ("xllamacpp", [this_platform()], ID)
+        assert (worker.runtime, worker.platforms) == ("xllamacpp", [this_platform()])
+        assert worker.binary_path == f"9.9.1/{ID}"
         assert " + xllamacpp==9.9.1" in lines
         log = house.installer.log_path(ID)
         assert log.read_text().splitlines() == lines
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
         place = house.root.workers / ID
-        assert {path.name for path in place.iterdir()} == {ID, "site", "metadata.json"}
+        assert {path.name for path in place.iterdir()} == {"9.9.1", "metadata.json"}
+        assert {path.name for path in (place / "9.9.1").iterdir()} == {ID, "site", "metadata.json"}
         assert unfinished(house) == []
         assert "worker.installed" in [fact.kind for fact in house.facts.read_new()]
 
     async def test_a_newer_one_takes_its_place(self, house: House, wheels: Path, offered):
-        """Nothing of the old one stays."""
+        """The old one stays beside it, whole."""
         offered(an_offer(make_wheel(wheels, "9.9.1", f"{RUNTIME}\nold = 1\n")))
         await house.installer.install(ID)
         offered(an_offer(make_wheel(wheels, "9.9.2"), version="9.9.2"))
         entry = await house.installer.install(ID)
         assert entry.artifact
         assert entry.artifact.version == "9.9.2"
-        site = house.root.workers / ID / "site"
-        assert [path.name for path in site.glob("*.dist-info")] == ["xllamacpp-9.9.2.dist-info"]
-        assert "old" not in (site / "xllamacpp.py").read_text()
+        place = house.root.workers / ID
+        assert [path.name for path in place.glob("9.9.2/site/*.dist-info")] == ["xllamacpp-9.9.2.dist-info"]
+        assert "old" not in (place / "9.9.2" / "site" / "xllamacpp.py").read_text()
+        assert "old" in (place / "9.9.1" / "site" / "xllamacpp.py").read_text()
 
     async def test_a_wheel_that_is_not_the_pinned_one(self, house: House, wheels: Path, offered):
         """It is refused with the installer's words, and what was there stays."""
@@ -332,7 +335,7 @@ class TestEnvironment:
     def test_one_that_is_broken_is_made_again(self, house: House, python: Path):
         """Its folder is rbee's to fill."""
         house.installer.register_environment()
-        (house.root.workers / "llm-worker-xllamacpp" / "llm-worker-xllamacpp").unlink()
+        (house.root.workers / "llm-worker-xllamacpp" / "9.9.1" / "llm-worker-xllamacpp").unlink()
         assert house.workers.get("llm-worker-xllamacpp").health is not Health.OK
         (entry,) = house.installer.register_environment()
         assert entry.health is Health.OK

@@ -143,7 +143,7 @@ def until_listening(started: "subprocess.Popen[str]") -> list[str]:
 @pytest.fixture
 def x(tmp_path: Path) -> Folder:
     """A worker on a stand-in for xllamacpp."""
-    folder = Folder(tmp_path / "llm-worker-cpu")
+    folder = Folder(tmp_path / "llm-worker-cpu" / "9.9.1")
     folder.add("xllamacpp", "9.9.1", {"xllamacpp.py": XLLAMACPP})
     return folder
 
@@ -229,7 +229,7 @@ class TestRefusals:
 
     def test_a_package_that_is_gone(self, tmp_path: Path):
         """Its folder is there, and empty."""
-        folder = Folder(tmp_path / "llm-worker-cpu", "llm-worker-llama-cpp-python")
+        folder = Folder(tmp_path / "llm-worker-cpu" / "9.9.1", "llm-worker-llama-cpp-python")
         code, said, errors = folder.run("--version")
         assert (code, said) == (1, "")
         assert (
