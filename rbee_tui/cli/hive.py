@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rbee_tui.cli import output
 from rbee_tui.cli.options import engine, json_option
-from rbee_tui.engine.errors import NotFoundError, UsageError
+from rbee_tui.engine.errors import NotFoundError, RefusedError, UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import age, clean, duration
 
@@ -106,11 +106,12 @@ def _say(emoji: str, text: str) -> None:
 
 
 def _stopping() -> asyncio.Event:
-    """An event that is set when this process is asked to end."""
+    """An event that is set when this process is asked to end; what `nohup` ignores stays ignored."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     return stop
 
 
@@ -132,16 +133,20 @@ async def _run(*, until_idle: bool) -> None:
 @click.option(
     "--new", "anew", is_flag=True, help="Make another one; the old one is worth nothing from then on."
 )
+@click.option("--header", is_flag=True, help="As the line of a header: curl -H @<(rbee hive token --header)")
 @json_option
-def token(*, anew: bool, as_json: bool) -> None:
-    """Print the hive's token, which every request but /health needs: Authorization: Bearer TOKEN."""
+def token(*, anew: bool, header: bool, as_json: bool) -> None:
+    """Print the hive's token, which every request but /health needs: Authorization: Bearer TOKEN.
+
+    Keep it out of a command's words: other users of this machine can read those.
+    """
     from rbee_tui.hive.token import ensure  # noqa: PLC0415 - one verb of several
 
     found = ensure(Root.find().prepare(), anew=anew)
     if as_json:
         output.print_json({"token": found})
     else:
-        output.result(found)
+        output.result(f"Authorization: Bearer {found}" if header else found)
 
 
 @hive.command()
@@ -218,9 +223,15 @@ def install(context: click.Context, *, as_json: bool, **listening: Any) -> None:
 
     What is given here, or in the environment, is what it is started with. The same again replaces it.
     """
-    from rbee_tui.hive import options, unit  # noqa: PLC0415 - one verb of several
+    from rbee_tui.hive import options, presence, unit  # noqa: PLC0415 - one verb of several
 
     options.checked(**listening)
+    running = presence.find(Root.find().prepare())
+    if running is not None and running.pid != unit.main_pid():
+        raise RefusedError(
+            f"a hive runs here already (pid {running.pid}), and systemd did not start it",
+            hint="end that one first: workers go on, downloads stay wanted",
+        )
     done = unit.install(_as_words(context))
     if as_json:
         output.print_json(done)

@@ -14,14 +14,15 @@ from starlette.routing import Match, Route
 from rbee_tui.engine import hardware
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.text import clean
 from rbee_tui.hive.devices import Capabilities, capabilities
 from rbee_tui.hive.event_stream import EventStream
-from rbee_tui.hive.guard import Receive, Refused, Scope, Send
+from rbee_tui.hive.guard import Receive, Refusal, Refused, Scope, Send
 from rbee_tui.hive.jobs import Jobs
 from rbee_tui.hive.limits import Limits
 from rbee_tui.hive.operations import AnyOperation
-from rbee_tui.hive.telemetry import Telemetry
+from rbee_tui.hive.telemetry import Heartbeat, Telemetry
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ class Endpoint:
     """The struct of its answer; None for plain text, `EventStream` for a stream."""
     takes: Any = None
     status: int = 200
+    tells: tuple[tuple[str, Any], ...] = ()
+    """Kind and struct of each event of a stream."""
 
 
 class Json(Response):
@@ -150,6 +153,14 @@ ENDPOINTS = (
         Api.stream,
         "Follow a job; Last-Event-ID resumes; ends with [DONE], [ERROR] ... or [CANCELLED].",
         EventStream,
+        tells=(
+            ("accepted", dict[str, Any]),
+            ("progress", JobProgress),
+            ("line", dict[str, str]),
+            ("result", Any),
+            ("failed", Refusal),
+            ("missed", dict[str, int]),
+        ),
     ),
     Endpoint("DELETE", "/v1/jobs/{id}", Api.cancel, "Cancel a job.", Ending),
     Endpoint(
@@ -158,6 +169,7 @@ ENDPOINTS = (
         Api.heartbeats,
         "Follow the hive: a heartbeat each second.",
         EventStream,
+        tells=(("heartbeat", Heartbeat), ("missed", dict[str, int])),
     ),
     Endpoint(
         "POST",

@@ -87,6 +87,7 @@ class Jobs:
         else:
             job.task.cancel()
         await asyncio.gather(job.task, return_exceptions=True)
+        job.stream.end(CANCELLED)  # a task that was cancelled before its first step could not
         return job
 
     async def follow(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rbee_tui.engine.durable import append_line
-from rbee_tui.engine.errors import StorageError
+from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean, now
 
 LONGEST_BYTES = 4 << 20
@@ -27,7 +27,7 @@ class Log:
         cut = {
             name: value[:_LONGEST_TEXT] if isinstance(value, str) else value for name, value in fields.items()
         }
-        with suppress(StorageError):
+        with suppress(RbeeError):
             self._set_aside()
             append_line(self.path, msgspec.json.encode({"at": now(), "event": event, **cut}))
 

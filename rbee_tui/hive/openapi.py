@@ -21,13 +21,15 @@ _REFUSED = {
 }
 
 
+Schemas = dict[str, dict[str, Any]]
+"""By the type's own words."""
+
+
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The whole description, as OpenAPI 3.1."""
-    types = [each for endpoint in endpoints for each in (endpoint.takes, endpoint.gives) if _has_schema(each)]
-    schemas, components = msgspec.json.schema_components(
-        [*types, Refusal], ref_template="#/components/schemas/{name}"
-    )
-    known = dict(zip(map(repr, [*types, Refusal]), schemas, strict=True))
+    """The whole description, as OpenAPI 3.1; `x-events` are the kinds of a stream's events."""
+    types = [each for endpoint in endpoints for each in _types(endpoint)]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    known = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, known)
@@ -43,11 +45,12 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _has_schema(kind: Any) -> bool:
-    return kind is not None and kind is not EventStream
+def _types(endpoint: Endpoint) -> list[Any]:
+    own = [each for each in (endpoint.takes, endpoint.gives) if each is not None and each is not EventStream]
+    return [*own, *(kind for _, kind in endpoint.tells), Refusal]
 
 
-def _operation(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, known: Schemas) -> dict[str, Any]:
     said: dict[str, Any] = {"summary": endpoint.summary, "responses": _responses(endpoint, known)}
     names = re.findall(r"{(\w+)}", endpoint.path)
     if names:
@@ -62,14 +65,17 @@ def _operation(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _responses(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
-    if endpoint.gives is None:
-        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
-    elif endpoint.gives is EventStream:
-        content = {"text/event-stream": {"schema": {"type": "string"}}}
-    else:
-        content = {"application/json": {"schema": known[repr(endpoint.gives)]}}
+def _responses(endpoint: Endpoint, known: Schemas) -> dict[str, Any]:
+    answer = {"description": endpoint.summary, "content": _content(endpoint, known)}
     refusal = {"application/json": {"schema": known[repr(Refusal)]}}
-    return {str(endpoint.status): {"description": endpoint.summary, "content": content}} | {
-        code: {"description": text, "content": refusal} for code, text in _REFUSED.items()
-    }
+    refused = {code: {"description": text, "content": refusal} for code, text in _REFUSED.items()}
+    return {str(endpoint.status): answer} | refused
+
+
+def _content(endpoint: Endpoint, known: Schemas) -> dict[str, Any]:
+    if endpoint.gives is EventStream:
+        events = {name: known[repr(kind)] for name, kind in endpoint.tells}
+        return {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}}
+    if endpoint.gives is None:
+        return {"text/plain": {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": known[repr(endpoint.gives)]}}

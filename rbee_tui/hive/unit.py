@@ -142,6 +142,21 @@ def lingering() -> bool:
     return (Path("/var/lib/systemd/linger") / pwd.getpwuid(os.geteuid()).pw_name).exists()
 
 
+def main_pid() -> int | None:
+    """The pid of the hive that systemd runs by this unit; None where it runs none, or cannot be asked."""
+    if shutil.which("systemctl") is None:
+        return None
+    asked = subprocess.run(
+        ["systemctl", "--user", "show", "--property=MainPID", "--value", NAME],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=_SECONDS,
+    )
+    said = asked.stdout.strip()
+    return int(said) if said.isdigit() and int(said) else None
+
+
 def _require_systemd() -> None:
     if sys.platform != "linux" or shutil.which("systemctl") is None:
         raise RefusedError(

@@ -1,7 +1,9 @@
 """A hive beside others on its root: it takes up what they leave, each sees and steers what the other does."""
 
 import asyncio
+import http.client
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import pytest
 
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import DemoHub, DemoRepo
-from rbee_tui.engine import autostart, runner
+from rbee_tui.engine import autostart, runner, settings
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.hive import presence
 from tests.e2e.support import Rbee, wait_for
-from tests.engine.workers.support import House, add_fake, add_model, end_all
+from tests.engine.workers.support import House, add_fake, add_model, end_all, get
 from tests.hive.serving import SECONDS
 from tests.hive.support import HiveProcess, events_in, hive
 
@@ -160,6 +162,49 @@ class TestSideBySide:
                     following.cancel()
 
             asyncio.run(screen())
+
+
+class TestWithoutAScreen:
+    """What goes on while a hive alone is there."""
+
+    def test_a_worker_that_crashes_is_started_again(self, rbee: Rbee, house: House):
+        """At the same port, and the hive tells how often."""
+        with hive(rbee, RBEE_KEEPER_SCALE="0.05") as process:
+            spawned = process.done("worker_spawn", model="tiny")
+            with suppress(OSError, http.client.HTTPException):
+                get(f"{spawned['url']}/crash")
+
+            def again() -> Any:
+                (found,) = process.done("worker_process_list")
+                return found["restarts"] == 1 and found["state"] == "ready" and found
+
+            assert wait_for(again)["url"] == spawned["url"]
+            process.done("worker_process_delete", pid=spawned["pid"])
+
+    def test_a_worker_that_nobody_asks_goes(self, rbee: Rbee, house: House):
+        """After the time that was settled."""
+        settings.change(house.root, idle_seconds=1)
+        with hive(rbee, RBEE_KEEPER_SCALE="0.05") as process:
+            process.done("worker_spawn", model="tiny")
+            wait_for(lambda: process.done("worker_process_list") == [])
+            assert house.supervisor.death("tiny").cause == "idle"
+
+    def test_the_queue_moves_on(self, tmp_path: Path):
+        """Three at a time, by their order, within the cap; another process changes both."""
+        repos = [DemoRepo(f"acme/m{n}", {f"m{n}.gguf": BIG[: 1 << 20]}) for n in range(5)]
+        with DemoHub(repos) as hub, hive(Rbee(tmp_path / "rbee", hub.url)) as process:
+            other = beside(process, hub).provisioner
+            other.set_cap(100_000)
+            ids = [process.submit("model_download", model=f"acme/m{n}").json["job_id"] for n in range(5)]
+
+            def states() -> list[str]:
+                return [process.jobs()[each].state for each in ids]
+
+            wait_for(lambda: states() == ["running"] * 3 + ["queued"] * 2)
+            other.move(ids[4], "top")
+            wait_for(lambda: states() == ["running", "running", "queued", "queued", "running"])
+            other.set_cap(None)
+            wait_for(lambda: states() == ["done"] * 5, 40)
 
 
 class TestAutostart:

@@ -84,6 +84,10 @@ class TestEndpoints:
             for schema in schemas
             if "operation" in schema.get("properties", {})
         }
+        beat = said["paths"]["/v1/heartbeats/stream"]["get"]["responses"]["200"]["content"][
+            "text/event-stream"
+        ]
+        assert beat["x-events"]["heartbeat"]["$ref"] == "#/components/schemas/Heartbeat"
         for name in {part.split('"')[0] for part in json.dumps(said).split("#/components/schemas/")[1:]}:
             assert name in said["components"]["schemas"]
 

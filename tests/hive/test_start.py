@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +72,23 @@ class TestLines:
             [sys.executable, "-c", code], env=rbee.environment, capture_output=True, text=True, check=True
         )
         assert said.stdout == rbee.run("hive", "token")
+
+
+class TestSignals:
+    """What ends a hive, and what does not."""
+
+    def test_nohup_keeps_it(self, tmp_path: Path):
+        """A signal that is ignored when it starts stays so; the others end it."""
+        rbee = Rbee(tmp_path / "rbee")
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            running = HiveProcess(rbee)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        running.process.send_signal(signal.SIGHUP)
+        assert running.curl("/health").body == "ok"
+        assert running.end() == 0
+        assert "asked" in running.log()[-1]
 
 
 class TestOptions:

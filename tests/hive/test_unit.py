@@ -16,12 +16,14 @@ import pytest
 from rbee_tui.engine.errors import NotFoundError, RbeeError, RefusedError, UsageError
 from rbee_tui.hive import unit
 from tests.e2e.support import HERE, Rbee
+from tests.hive.support import hive
 
 ODD = '/a b/"c"/%h/$HOME/${x}/\\n/é'
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> "$0.said"
 [ "$2" = show-environment ] && exit "$(cat "$0.manager")"
 [ "$2" = "$(cat "$0.fails" 2>/dev/null)" ] && { echo "it does not want to" >&2; exit 1; }
+[ "$2" = show ] && cat "$0.pid" 2>/dev/null
 exit 0
 """
 
@@ -129,7 +131,7 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told(systemctl: Path) -> list[str]:
     """What it was told."""
     said = Path(f"{systemctl}.said").read_text().splitlines()
-    return [line.removeprefix("--user ") for line in said if "show-environment" not in line]
+    return [line.removeprefix("--user ") for line in said if " show" not in line]
 
 
 class TestPlace:
@@ -184,6 +186,19 @@ class TestPlace:
         with pytest.raises(RefusedError) as caught:
             unit.install([])
         assert "-m rbee_tui hive" in caught.value.hint
+
+    def test_beside_a_hive_that_systemd_did_not_start(self, systemctl: Path, tmp_path: Path):
+        """It is named, and nothing is written: its unit would fail again and again."""
+        with hive(Rbee(tmp_path / "rbee")) as process:
+            refused = process.rbee.start("hive", "install")
+            said = refused.communicate(timeout=60)[1]
+            assert refused.returncode == 4
+            assert f"a hive runs here already (pid {process.process.pid})" in said
+            assert not unit.path().exists()
+            Path(f"{systemctl}.pid").write_text(str(process.process.pid))
+            assert unit.main_pid() == process.process.pid
+            process.rbee.run("hive", "install")
+            assert unit.path().exists()
 
     def test_by_the_command(self, systemctl: Path, tmp_path: Path):
         """What was given by word and by environment is what the unit starts."""
