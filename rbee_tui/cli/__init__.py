@@ -56,6 +56,7 @@ Environment:
         "retry": ("jobs", "Try a failed download again."),
         "settings": ("settings", "Show and change what is settled for all of rbee here."),
         "hardware": ("hardware", "Show what this machine has."),
+        "disk": ("disk", "Show what takes room on the disk, and what removing it frees."),
         "demo": ("demo", "See all of it work: a small Hub, a tiny model, a real worker."),
         "hive": ("hive", "Be this machine's hive: no screen, an HTTP interface."),
         "completion": ("completion", "Print the completion script of a shell."),

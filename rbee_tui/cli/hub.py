@@ -109,6 +109,8 @@ async def _pull(wanted: Wanted, *, detach: bool, as_json: bool) -> None:
         job_id = await house.provisioner.download_model(
             wanted.repo, wanted.file, id=wanted.model_id, revision=wanted.revision, gentle=wanted.gentle
         )
+        if said := await asyncio.to_thread(house.provisioner.headroom):
+            output.note(f"warning: {said}\n  -> rbee disk shows what takes room")
         if detach:
             await hand_over(house, job_id, as_json=as_json)
         else:

@@ -31,6 +31,7 @@ from rbee_tui.engine.errors import (
     error_of,
 )
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.headroom import warning
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobfiles import clean_up, conclude, discard, part_paths, source_of
 from rbee_tui.engine.jobrunner import JobRunner
@@ -332,6 +333,11 @@ class ModelProvisioner:
     def promised(self) -> int:
         """Bytes of disk that unfinished downloads will still take."""
         return self._promised(self.store.list())
+
+    def headroom(self) -> str:
+        """In a sentence that the disk will be full once all is here, or nearly; empty where it will not."""
+        found = shutil.disk_usage(self.root.part_directory())
+        return warning(found.free, found.total, self.promised())
 
     # How it goes
 

@@ -32,6 +32,7 @@ from rbee_tui.ui.flows import (
     fitting,
     keeping,
     leaving,
+    room,
     settling,
     taking,
     updating,
@@ -129,6 +130,7 @@ class RbeeApp(App[list[str]]):
         self._home: asyncio.AbstractEventLoop | None = None
         self._early: list[int] = []
         """Signals that came before there was a loop to answer them."""
+        self._room = room.RoomWarning()
         self._wanted_line: tuple[str, str] | None = None
         self._told_here: set[tuple[str, str]] = set()
         self._flowing: set[tuple[str, str, str]] = set()
@@ -293,6 +295,8 @@ class RbeeApp(App[list[str]]):
 
     def _show(self, changes: Changes) -> None:
         touched = self.house.take(changes)
+        if touched & {"reading", "promised"}:
+            self._room.look(self)
         for fact in changes.facts:
             self._tell(fact)
         self.main.show(touched)
@@ -438,6 +442,7 @@ class RbeeApp(App[list[str]]):
         "cap": lambda app, _: keeping.cap(app),
         "delete": keeping.delete,
         "copy": keeping.copy,
+        "disk": lambda app, _: room.disk(app),
         "events": lambda app, _: finding.events(app),
         "help": lambda app, _: finding.help_screen(app),
         "palette": finding.palette,

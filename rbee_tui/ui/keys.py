@@ -376,6 +376,14 @@ ACTIONS = (
         lambda s: s.pane == "models",
     ),
     Action(
+        "disk",
+        ("D",),
+        "D",
+        "Disk",
+        "what takes room on the disk, what deleting it frees, and partial files",
+        "Everything",
+    ),
+    Action(
         "events",
         ("e",),
         "e",

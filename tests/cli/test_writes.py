@@ -55,8 +55,13 @@ for words in json.loads(sys.argv[1]):
     sys.stderr.write(f"-- {run(words)}\\n")
     sys.stderr.flush()
 """
-# The demo's root is a temporary one, removed with it; a catalog is served until somebody ends it.
-EXEMPT = {("demo",), ("workers", "serve")}
+# The demo's root is a temporary one, removed with it; a catalog is served until somebody ends it; what makes
+# the system start a hive writes where the system looks.
+EXEMPT = {
+    ("demo",),
+    ("workers", "serve"),
+    *(("hive", verb) for verb in ("install", "autostart", "uninstall")),
+}
 UPDATE = ["models", "update", "--all"]
 
 
@@ -162,7 +167,7 @@ def verbs(at: Path) -> list[list[str]]:
         "settings", "settings list", "settings set idle never", "pin copied", "workers key",
         f"workers publish {at}/theirs/llama-server --id mine", "workers unpublish mine", "workers catalogs",
         "workers trust http://127.0.0.1:9", "workers distrust http://127.0.0.1:9", "hardware",
-        "completion bash", "--plain",
+        "completion bash", "--plain", "disk",
     ]  # fmt: skip
     return [each.split() for each in said]
 

@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.choices import group
+from rbee_tui.engine.disk import Kind, Share, Usage
 from rbee_tui.engine.elsewhere import Found, FoundFile
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.fitting.machine import Machine
@@ -83,6 +84,33 @@ def screen(
 
 
 # Things
+
+
+def usage() -> Usage:
+    """A disk that is nearly full."""
+
+    def share(name: str, kind: Kind, gigabytes: float, freed: float | None = None, **more: Any) -> Share:
+        held, gives = int(gigabytes * 1e9), int((gigabytes if freed is None else freed) * 1e9)
+        return Share(id=name, kind=kind, size_bytes=held, freed_bytes=gives, **more)
+
+    return Usage(
+        path=HOME,
+        total_bytes=10**12,
+        free_bytes=14 * 10**9,
+        promised_bytes=10_500_000_000,
+        held_bytes=43_200_000_000,
+        purgeable_bytes=1_300_000_000,
+        shares=[
+            share("qwen3-32b-q4_k_m", "model", 19.8),
+            share("qwen3-32b-q4_k_m-00001-of-00002.gguf.part", "partial", 9.9, wanted_by="0a1b2c3d"),
+            share("mistral-7b-instruct-v0.3-q5_k_m", "model", 5.1),
+            share("gemma-3-4b-it-q4_k_m.gguf.part", "partial", 1.3),
+            share("llm-worker-cuda", "worker", 0.6),
+            share("phi-4-mini-q8_0", "model", 4.1, 0.0),
+            share("llama-3-8b-q4_k_m", "model", 0.0, elsewhere_bytes=4_900_000_000),
+        ],
+        warning="only 3.5 GB are free once downloads have their 10.5 GB",
+    )
 
 
 def elsewhere() -> list[Found]:

@@ -223,6 +223,11 @@ class TestAddingAModel:
         app = scenes.screen(scenes.busy(), [scenes.elsewhere()])
         album.has("elsewhere-80x24", await drawn(app, SMALL, "u"))
 
+    async def test_what_takes_room(self, album: Album) -> None:
+        """The one that gives back most comes first."""
+        app = scenes.screen(scenes.busy(), [scenes.usage()])
+        album.has("disk-80x24", await drawn(app, SMALL, "D"))
+
 
 class TestWorkers:
     """Starting, installing, asking, reading."""

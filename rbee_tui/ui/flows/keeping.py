@@ -78,12 +78,13 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
         model_id = line.death.model
         await app.bridge.ask(lambda engine: engine.processes.forget(model_id))
     elif isinstance(line, WorkerLine):
-        await _remove_worker(app, line)
+        await remove_worker(app, line)
     elif isinstance(line, ModelLine):
-        await _delete_model(app, line)
+        await delete_model(app, line)
 
 
-async def _delete_model(app: "RbeeApp", line: ModelLine) -> None:
+async def delete_model(app: "RbeeApp", line: ModelLine) -> None:
+    """Delete a model, after a question with the bytes that become free."""
     model_id, directory = line.entry.id, Path(line.entry.directory)
     files, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
     outside = describe.outside(line.entry)
@@ -101,7 +102,8 @@ async def _delete_model(app: "RbeeApp", line: ModelLine) -> None:
         app.narrate(f"{clean(model_id)} is deleted: {size(removed.freed_bytes)} are free again", "ok")
 
 
-async def _remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
+async def remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
+    """Remove a worker, after a question with the bytes that become free."""
     worker_id, directory = line.entry.id, Path(line.entry.directory)
     _, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
     worker = line.entry.artifact

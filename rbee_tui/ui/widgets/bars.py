@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from rbee_tui.engine.hardware.reading import Gpu, Reading
+from rbee_tui.engine.headroom import low
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.keys import Action, Situation
@@ -89,7 +90,9 @@ class HardwareLine(DrawnLines):
         return line
 
     def _disk(self, reading: Reading, *, words: bool) -> Drawn:
-        line: Drawn = [("disk ", "quiet"), (f"{size(reading.disk.free)} free", "")]
+        disk = reading.disk
+        style = "wrong" if disk.free - self._promised < low(disk.total) else ""
+        line: Drawn = [("disk ", "quiet"), (f"{size(disk.free)} free{' low' if style else ''}", style)]
         if not self._promised:
             return line
         promised = f" ({size(self._promised)} promised)" if words else f" (-{size(self._promised)})"

@@ -1,0 +1,128 @@
+"""What takes room on the disk, what removing it gives back, and whether the disk is about to be full."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from rbee_tui.engine import removal, switching
+from rbee_tui.engine.describe import outside
+from rbee_tui.engine.headroom import warning
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.engine import Engine
+
+Kind = Literal["model", "worker", "partial", "update", "logs"]
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that takes room; sizes in bytes."""
+
+    id: str
+    """Of a model or a worker; the name of a partial file; the model that an update is for."""
+    kind: Kind
+    size_bytes: int
+    """What its files have; those that lie in place elsewhere are not counted."""
+    freed_bytes: int
+    """What removing it alone gives back: less where other names hold its bytes."""
+    elsewhere_bytes: int = 0
+    """Of files that were taken up in place: another program's."""
+    wanted_by: str | None = None
+    """The unfinished download that a partial file belongs to."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk on which the root lies, and what of it is taken here; sizes in bytes."""
+
+    path: str
+    total_bytes: int
+    free_bytes: int
+    promised_bytes: int
+    """Of what is free, what unfinished downloads will still take."""
+    held_bytes: int
+    """What the root takes, each file counted once however many names it has."""
+    purgeable_bytes: int
+    """Of partial files that no download wants."""
+    shares: list[Share]
+    """The one that gives back most comes first."""
+    warning: str = ""
+    """In a sentence that the disk is about to be full; empty where it is not."""
+
+
+def usage(engine: "Engine") -> Usage:
+    """Look at the disk and at everything of ours on it; blocking, writes nothing."""
+    found = os.statvfs(engine.root.part_directory())
+    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    promised = engine.provisioner.promised()
+    partials = engine.provisioner.partials()
+    shares = [
+        *(_model(entry.id, Path(entry.directory), outside(entry)) for entry in engine.models.list()),
+        *(_share(entry.id, "worker", Path(entry.directory)) for entry in engine.workers.list()),
+        *(
+            Share(
+                id=each.name,
+                kind="partial",
+                size_bytes=each.held_bytes,
+                freed_bytes=each.held_bytes,
+                wanted_by=each.job_id,
+            )
+            for each in partials
+        ),
+        *(_share(path.name, "update", path) for path in _updates(engine.root.models / switching.STAGING)),
+        _share("logs", "logs", engine.root.logs),
+    ]
+    return Usage(
+        path=str(engine.root.path),
+        total_bytes=total,
+        free_bytes=free,
+        promised_bytes=promised,
+        held_bytes=held([engine.root.path, engine.root.models.resolve()]),
+        purgeable_bytes=sum(each.held_bytes for each in partials if each.purgeable),
+        shares=sorted(shares, key=lambda each: (-each.freed_bytes, -each.size_bytes, each.id)),
+        warning=warning(free, total, promised),
+    )
+
+
+def _model(model_id: str, directory: Path, away: list[str]) -> Share:
+    share = _share(model_id, "model", directory)
+    return msgspec.structs.replace(share, elsewhere_bytes=sum(_size(path) for path in away))
+
+
+def _share(name: str, kind: Kind, directory: Path) -> Share:
+    try:
+        files, freed = removal.weigh(directory)
+    except OSError:  # removed just now
+        files, freed = 0, 0
+    return Share(id=name, kind=kind, size_bytes=held([directory]) if files else 0, freed_bytes=freed)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a path that came from outside stays a string
+    except OSError:
+        return 0
+
+
+def _updates(staging: Path) -> list[Path]:
+    try:
+        return sorted(path for path in staging.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def held(directories: Iterable[Path]) -> int:
+    """Bytes on the disk beneath directories, each file counted once; no link is followed."""
+    seen: dict[tuple[int, int], int] = {}
+    for directory in directories:
+        for _, _, names, handle in os.fwalk(directory, follow_symlinks=False):
+            for name in names:
+                try:
+                    status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                except OSError:
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())
