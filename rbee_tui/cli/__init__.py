@@ -44,6 +44,7 @@ Environment:
         "models": ("models", "List, show, verify, import and remove models."),
         "workers": ("workers", "List, install, register and remove workers."),
         "start": ("start", "Start a worker on a model; returns when it is ready."),
+        "presets": ("start", "Show and forget options that are saved for a model's starts."),
         "pin": ("start", "Let a worker stay, however long nobody asks it."),
         "prompt": ("processes", "Ask a running model, and stream its answer."),
         "ps": ("processes", "List the workers that run."),

@@ -1,17 +1,21 @@
-"""`rbee start` and `rbee pin`: a worker on a model, and how long it stays."""
+"""`rbee start`, `pin`, `presets`: a worker on a model, how long it stays, and what is saved for it."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import engine, json_option, run
+from rbee_tui.cli.groups import ListingGroup
+from rbee_tui.cli.options import engine, json_option, one_of, run
 from rbee_tui.engine.errors import RbeeError, UsageError
 from rbee_tui.engine.spans import seconds_of
-from rbee_tui.engine.text import clean
+from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.workers import wishes
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.workers.outlook import Outlook
 
 
 class Span(click.ParamType[int]):
@@ -32,24 +36,34 @@ class Span(click.ParamType[int]):
 @click.option("--worker", "worker_id", metavar="ID", help="This worker, instead of the one that fits best.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context.")
 @click.option("--port", type=click.IntRange(1, 65535), help="A port; a model keeps its port otherwise.")
+@click.option("--device", metavar="NAME", help="GPU0, all (GPUs) or CPU; the best without.")
+@click.option("--gpu-layers", type=click.IntRange(min=0), help="Layers on the GPU; as many as fit without.")
+@click.option("--threads", type=click.IntRange(min=1), help="All cores but one without.")
+@click.option("--slots", type=click.IntRange(min=1), help="Requests at once; they share the context.")
+@click.option("--embeddings/--no-embeddings", default=None, help="Answer with embeddings, too.")
 @click.option(
     "--idle", "idle_seconds", type=Span(), metavar="TIME", help="Unload it when nobody asks for so long: 30m."
 )
 @click.option("--pin/--no-pin", "pinned", default=None, help="Let it stay, however long nobody asks.")
 @click.option("--restart/--no-restart", default=None, help="Start it again when it crashes (default).")
-@click.option("--explain", is_flag=True, help="Say of every worker why it is taken or not.")
+@click.option("--save", is_flag=True, help="Save these options for the model's next starts.")
+@click.option("--explain", is_flag=True, help="Say what would be started and why, and start nothing.")
 @json_option
-def start(*, model: str, explain: bool, as_json: bool, **said: Any) -> None:
+def start(*, model: str, save: bool, explain: bool, as_json: bool, **said: Any) -> None:
     """Start a worker on a model; returns when it is ready, or fails with the end of its log.
 
-    Where one runs on it already, that one is shown. Ctrl-C ends a start.
+    Worker, device, layers, context and threads are chosen by what this machine has free, as far as they are
+    not said here or saved for the model. One that runs on it already is shown as it is. Ctrl-C ends a start.
     """
     from rbee_tui.cli.models import find  # noqa: PLC0415 - stop and ps do not need it
 
     house = engine("start")
     model_id = find(house.models, model)
     if explain:
-        explain_choice(house)
+        explain_start(house.processes.outlook(model_id, **said), as_json=as_json)
+        return
+    if save:
+        house.processes.save(model_id, **said)
     while True:
         try:
             start_one(house, model_id, said, as_json=as_json)
@@ -102,14 +116,64 @@ def _wants_retry(error: RbeeError, context: int) -> bool:
     return click.confirm(f"Start it with a context of {context:,} tokens, which would fit?", err=True)
 
 
-def explain_choice(house: "Engine") -> None:
-    """Say of every worker, installed or offered, why it fits this machine or not."""
-    from rbee_tui.cli.workers import select  # noqa: PLC0415 - only those who ask
-
-    for verdict in select(house.workers.list()).verdicts:
-        mark = output.glyph("✓", "+") if verdict.taken else " " if verdict.usable else output.glyph("✗", "-")
+def explain_start(outlook: "Outlook", *, as_json: bool) -> None:
+    """Say of every worker, installed or offered, what was looked at, and what would be started."""
+    if as_json:
+        output.print_json(outlook)
+        return
+    good, bad = output.glyph("✓", "+"), output.glyph("✗", "-")
+    for verdict in outlook.verdicts:
+        mark = good if verdict.taken else " " if verdict.usable else bad
         here = "" if verdict.installed else " (not installed)"
-        output.note(f"{mark} {clean(verdict.worker_id)}{here}: {verdict.reason}")
+        output.result(f"{mark} {clean(verdict.worker_id)}{here}: {verdict.reason}")
+        width = max((len(each.name) for each in verdict.probes), default=0)
+        for each in verdict.probes:
+            output.result(f"    {good if each.ok else bad} {each.name.ljust(width)}  {each.text}")
+    output.result("")
+    output.print_fields(
+        {
+            "worker": outlook.worker_id or "none",
+            "where": outlook.where,
+            "layers on the GPU": f"{outlook.gpu_layers} of {outlook.of_layers}" if outlook.gpu_layers else "",
+            "context": f"{outlook.context:,} tokens" if outlook.context else "",
+            "slots": str(outlook.slots) if outlook.context else "",
+            "threads": str(outlook.threads) if outlook.context else "",
+            "memory": f"{memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take",
+            "refused": outlook.refusal,
+            "what to do": outlook.hint,
+        }
+    )
+
+
+@click.group(cls=ListingGroup)
+def presets() -> None:
+    """Options that are saved for a model's starts; alone it lists them."""
+
+
+@presets.command(name="list")
+@json_option
+def list_presets(*, as_json: bool) -> None:
+    """List the models with saved options."""
+    found = engine("presets").processes.presets.all()
+    if as_json:
+        output.print_json([{"id": model, **msgspec.to_builtins(each)} for model, each in found.items()])
+        return
+    columns = (output.Column("MODEL"), output.Column("OPTIONS"))
+    output.print_table(columns, [(model, wishes.told(each)) for model, each in sorted(found.items())])
+
+
+@presets.command()
+@click.argument("model")
+@json_option
+def forget(*, model: str, as_json: bool) -> None:
+    """Forget what is saved for a model."""
+    house = engine("presets forget")
+    model_id = one_of(model, house.processes.presets.all(), "model with presets", "rbee presets lists them")
+    house.processes.presets.save(model_id, wishes.NOTHING)
+    if as_json:
+        output.print_json({"id": model_id})
+    else:
+        output.result(clean(model_id))
 
 
 @click.command()

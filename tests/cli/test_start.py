@@ -129,3 +129,38 @@ class TestStaying:
         command.fails("settings", "set", "workers-on-quit", "maybe", code=2, saying="cannot be 'maybe'")
         command.fails("settings", "set", "colour", "red", code=3, saying="there is no setting 'colour'")
         assert "2h" in command.run("settings")
+
+
+class TestOptions:
+    """What is decided, what is said, and what is saved."""
+
+    def test_explain_starts_nothing(self, house: House):
+        """Each worker with each probe; the same as JSON."""
+        command = Command(house.root.path)
+        said = command.run("start", "tiny", "--explain")
+        assert all(each in said for each in ("fake: it runs on the CPU", "platform", "4,096 tokens", "slots"))
+        told = command.json("start", "tiny", "--explain", "--threads", "5")
+        assert (told["worker_id"], told["threads"], told["device"]) == ("fake", 5, "CPU")
+        taken = next(each for each in told["verdicts"] if each["taken"])
+        assert [each["name"] for each in taken["probes"]] == ["health", "kind", "platform", "memory"]
+        assert of_root(house.root) == []
+
+    def test_presets(self, house: House):
+        """Saved, listed, used, gone before by what is said, forgotten."""
+        command = Command(house.root.path)
+        first = command.json("start", "tiny", "--context", "512", "--slots", "2", "--idle", "30m", "--save")
+        assert (first["context"], first["slots"]) == (512, 2)
+        command.run("stop", "tiny")
+        assert command.json("presets") == [{"id": "tiny", "context": 512, "idle_seconds": 1800, "slots": 2}]
+        assert "--context 512 --slots 2 --idle 30m" in command.run("presets")
+        second = command.json("start", "tiny", "--context", "1024")
+        assert (second["context"], second["slots"]) == (1024, 2)
+        command.run("stop", "tiny")
+        command.run("presets", "forget", "tiny")
+        assert command.json("presets") == []
+        command.fails("presets", "forget", "tiny", code=3, saying="there is no model with presets 'tiny'")
+
+    def test_a_device_that_is_not_there(self, house: House):
+        """Said, with those that are."""
+        said = Command(house.root.path).fails("start", "tiny", "--device", "GPU3", code=2, saying="no device")
+        assert "there are CPU" in said

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Requirement, Worker
 from rbee_tui.engine.hardware import Cpu, Disk, Gpu, Memory, Metal, Nvml, OtherGpu, Reading
+from rbee_tui.engine.probing import Fit
 from rbee_tui.engine.variants import Candidate, Selection, Verdict, choose, cuda_runtime
 
 GIB = 1024**3
@@ -213,44 +214,68 @@ class TestRefusal:
 
 class TestMemory:
     def test_a_model_that_does_not_fit_the_gpu_goes_to_the_cpu_with_figures(self) -> None:
-        """The refusal has what is needed, what is kept, and what each GPU has."""
-        reading = machine(gpus=(gpu(free=9 * GIB, total=24 * GIB),))
-        selection = choose(reading, OFFERS, needed_bytes=12 * GIB)
+        """The refusal is that of the fit."""
+        fits = {"cuda": Fit(refusal="tiny needs 12.0 GiB"), "cpu": Fit(where="12.0 GiB of 64.0 GiB")}
+        selection = choose(machine(), OFFERS, fits=fits)
         assert selection.variant == "cpu"
-        assert verdict(selection, "llm-worker-cuda").reason == (
-            "the model needs 12.0 GiB and 1.0 GiB are kept free on each GPU: "
-            "GPU0 has 9.0 GiB free of 24.0 GiB"
-        )
+        assert verdict(selection, "llm-worker-cuda").reason == "tiny needs 12.0 GiB"
 
-    @pytest.mark.parametrize(("needed", "variant"), [(69 * GIB, "cuda"), (69 * GIB + 1, "cpu")])
-    def test_the_edge_is_the_free_memory_less_the_margin(self, needed: int, variant: str) -> None:
-        """70 GiB free hold 69 GiB."""
-        assert choose(machine(), OFFERS, needed_bytes=needed).variant == variant
-
-    def test_a_model_may_be_split_over_gpus(self) -> None:
-        """Two GPUs hold what one cannot, and the reason says so."""
-        reading = machine(gpus=(gpu(0, free=20 * GIB), gpu(1, free=20 * GIB)))
-        (found,) = choose(reading, [CUDA], needed_bytes=30 * GIB).verdicts
+    def test_where_it_lies_is_told(self) -> None:
+        """Also where a part of it lies on the CPU."""
+        (found,) = choose(machine(), [CUDA], fits={"cuda": Fit(where="9 of 33 layers on GPU0")}).verdicts
         assert found.taken
-        assert "split" in found.reason
-
-    def test_gpus_that_share_the_hosts_memory_are_counted_once(self) -> None:
-        """Two GPUs of one memory do not have it twice."""
-        shared = {"free": 30 * GIB, "total": 32 * GIB, "shares_host_memory": True}
-        reading = machine(gpus=(gpu(0, **shared), gpu(1, **shared)))
-        assert choose(reading, [CUDA], needed_bytes=40 * GIB).worker_id is None
-        assert choose(reading, [CUDA], needed_bytes=20 * GIB).variant == "cuda"
-
-    def test_metal_takes_what_the_machine_has(self) -> None:
-        """On a Mac the GPU's memory is the machine's."""
-        selection = choose(APPLE, OFFERS, needed_bytes=31 * GIB)
-        assert "30.0 GiB are available" in verdict(selection, "llm-worker-metal").reason
+        assert found.reason.endswith("; 9 of 33 layers on GPU0")
 
     def test_the_cpu_is_never_refused_for_memory_but_warns(self) -> None:
         """It is the last resort: the file is mapped, so it may still run."""
-        (found,) = choose(NO_GPU, [CPU], needed_bytes=64 * GIB).verdicts
+        (found,) = choose(NO_GPU, [CPU], fits={"cpu": Fit(refusal="the model needs 64.0 GiB")}).verdicts
         assert found.taken
-        assert "the model needs 64.0 GiB and 30.0 GiB are available" in found.reason
+        assert "but the model needs 64.0 GiB" in found.reason
+
+
+class TestProbes:
+    """What was looked at, each with what was found."""
+
+    def test_those_of_a_cuda_offer(self) -> None:
+        """In order, all of them well."""
+        (found,) = choose(machine(), [CUDA], fits={"cuda": Fit(where="all 33 layers on GPU0")}).verdicts
+        names = [each.name for each in found.probes]
+        assert names == ["kind", "platform", "CPU features", "driver", "GPUs", "CUDA", "memory", "offer"]
+        assert all(each.ok and each.text for each in found.probes)
+
+    def test_the_first_that_fails_is_the_reason(self) -> None:
+        """And what depends on it is not asked."""
+        (found,) = choose(NO_GPU, [CUDA]).verdicts
+        assert [each.name for each in found.probes if not each.ok] == ["driver"]
+        assert found.probes[-1].text == found.reason
+
+    def test_others_are_looked_at_after_one_that_fails(self) -> None:
+        """A person sees all that is missing at once."""
+        old = msgspec.structs.replace(machine().cpu, features=("sse2",))
+        reading = msgspec.structs.replace(machine(), cpu=old)
+        (found,) = choose(reading, [CPU], fits={"cpu": Fit(where="here")}).verdicts
+        assert [(each.name, each.ok) for each in found.probes][-3:] == [
+            ("CPU features", False),
+            ("memory", True),
+            ("offer", True),
+        ]
+        assert not found.usable
+
+    def test_an_installed_wheel_needs_what_it_was_built_for(self) -> None:
+        """It would die of an illegal instruction."""
+        worker = Worker(
+            id="w",
+            name="W",
+            version="1",
+            binary_path="w",
+            worker_type="cpu",
+            runtime="xllamacpp",
+            platforms=["linux-x86_64"],
+            cpu_features=["avx2", "fma", "f16c"],
+        )
+        old = msgspec.structs.replace(machine().cpu, features=("avx2", "fma"))
+        (found,) = choose(msgspec.structs.replace(machine(), cpu=old), [worker]).verdicts
+        assert found.reason.startswith("this CPU has no F16C, without which")
 
 
 class TestCudaRuntime:
@@ -331,7 +356,8 @@ entries = st.builds(
     Entry, id=texts, artifact=st.none() | workers, health=st.sampled_from(list(Health)), reason=texts
 )
 candidates = st.lists(offers | workers | entries, max_size=6)
-needs = st.none() | sizes
+fits = st.builds(Fit, where=texts, refusal=st.just("") | st.just("it is too large"))
+needs = st.none() | st.dictionaries(st.sampled_from(["cuda", "metal", "cpu"]), fits)
 
 
 # A busy machine is no bug.
@@ -342,10 +368,10 @@ class TestAlways:
     @patient
     @given(readings, candidates, needs)
     def test_there_is_a_verdict_for_each_and_at_most_one_is_taken(
-        self, reading: Reading, listed: list[Candidate], needed: int | None
+        self, reading: Reading, listed: list[Candidate], needed: dict[str, Fit] | None
     ) -> None:
         """As many verdicts as candidates, each with a reason, and one choice at most."""
-        selection = choose(reading, listed, needed_bytes=needed)
+        selection = choose(reading, listed, fits=needed)
         taken = [each for each in selection.verdicts if each.taken]
         assert len(selection.verdicts) == len(listed)
         assert all(each.reason.strip() for each in selection.verdicts)
@@ -356,32 +382,32 @@ class TestAlways:
     @patient
     @given(readings, candidates, needs, st.randoms(use_true_random=False))
     def test_the_order_of_the_candidates_does_not_matter(
-        self, reading: Reading, listed: list[Candidate], needed: int | None, chance: random.Random
+        self, reading: Reading, listed: list[Candidate], needed: dict[str, Fit] | None, chance: random.Random
     ) -> None:
         """The same machine and the same candidates give the same answer, however they are listed."""
         mixed = list(listed)
         chance.shuffle(mixed)
-        assert choose(reading, mixed, needed_bytes=needed) == choose(reading, listed, needed_bytes=needed)
+        assert choose(reading, mixed, fits=needed) == choose(reading, listed, fits=needed)
 
     @patient
     @given(readings, candidates, needs)
     def test_the_taken_one_is_the_best_of_the_usable(
-        self, reading: Reading, listed: list[Candidate], needed: int | None
+        self, reading: Reading, listed: list[Candidate], needed: dict[str, Fit] | None
     ) -> None:
         """No usable candidate is of a faster kind than the one that is taken."""
         rank = {"cuda": 0, "metal": 1, "cpu": 2}
-        selection = choose(reading, listed, needed_bytes=needed)
+        selection = choose(reading, listed, fits=needed)
         usable = [rank[each.variant] for each in selection.verdicts if each.usable]
         assert not usable or rank[selection.variant or ""] == min(usable)
 
     @patient
     @given(readings, candidates, needs)
     def test_no_reason_can_drive_the_terminal(
-        self, reading: Reading, listed: list[Candidate], needed: int | None
+        self, reading: Reading, listed: list[Candidate], needed: dict[str, Fit] | None
     ) -> None:
         """Names from outside are cleaned in every sentence."""
         listed = [msgspec.structs.replace(each, id="\x1b[2J") for each in listed]
-        selection = choose(reading, listed, needed_bytes=needed)
+        selection = choose(reading, listed, fits=needed)
         assert not any("\x1b" in each.reason for each in selection.verdicts)
 
 

@@ -18,6 +18,7 @@ from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Cpu, Disk, Gpu, Memory, Metal, Nvml, Reading
 from rbee_tui.engine.hub import Repository
 from rbee_tui.engine.jobs import FileProgress, JobProgress
+from rbee_tui.engine.probing import Probe
 from rbee_tui.engine.variants import Verdict
 from rbee_tui.engine.workers.deaths import Death, certify, with_retry
 from rbee_tui.engine.workers.outlook import Outlook
@@ -420,6 +421,10 @@ def outlook(**changes: Any) -> Outlook:
         "context": 8192,
         "needed_bytes": int(9.1 * GIB),
         "free_bytes": 44 * GIB,
+        "device": "GPU0",
+        "gpu_layers": 33,
+        "of_layers": 33,
+        "threads": 15,
         "verdicts": (
             verdict(
                 "llm-worker-cuda",
@@ -439,8 +444,18 @@ def outlook(**changes: Any) -> Outlook:
 
 def verdict(worker_id: str, variant: str, taken: bool, usable: bool, reason: str) -> Verdict:
     """What was decided about one worker."""
+    probes = (
+        Probe(name="kind", ok=True, text=variant),
+        Probe(name="platform", ok=usable, text="linux-x86_64" if usable else reason),
+    )
     return Verdict(
-        worker_id=worker_id, variant=variant, taken=taken, usable=usable, installed=usable, reason=reason
+        worker_id=worker_id,
+        variant=variant,
+        taken=taken,
+        usable=usable,
+        installed=usable,
+        reason=reason,
+        probes=probes,
     )
 
 

@@ -8,9 +8,8 @@ import pytest
 from rbee_tui.demo import tiny
 from rbee_tui.engine import settings
 from rbee_tui.engine.paths import Root
-from rbee_tui.engine.workers import starting
 from tests.engine.workers.failing import FAILURES, failing
-from tests.engine.workers.support import House, add_fake, add_model, end_all, get, of_root
+from tests.engine.workers.support import House, add_fake, add_model, end_all, get, little_memory, of_root
 from tests.ui.support import cockpit
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +36,7 @@ class TestFailures:
         *_, words, _more = FAILURES[how]
         with failing(how, root, tmp_path, monkeypatch):
             if how == "big":
-                monkeypatch.setattr(starting, "room", lambda *_: 1 << 20)
+                little_memory(monkeypatch)
             async with cockpit(root, NOWHERE) as here:
                 await here.press("s")
                 if how == "big":
@@ -138,4 +137,42 @@ class TestStaying:
             assert (each.ends_with_screen, each.idle_seconds) == (True, 1800)
             await here.press("2", "g", "enter")
             await here.sees("until nobody asks for 30m; as long as the screen that started it")
+            await here.press("escape")
+
+
+class TestOptions:
+    """What a start is to be like."""
+
+    async def test_each_can_be_changed_and_saved(self, house: House):
+        """c in the question; what makes no sense is said; p saves it for the next start."""
+        async with cockpit(house.root, NOWHERE) as here:
+            await here.press("s")
+            await here.sees("Start a worker", "4,096 tokens", "c Change")
+            await here.press("c")
+            await here.sees("Start tiny: options", "GPU layers")
+            await here.press("down", "enter")
+            await here.sees("tokens of all slots together")
+            await here.type("many")
+            await here.press("enter")
+            await here.sees("'many' is no whole number")
+            await here.press("enter")
+            await here.sees("Start tiny: options")
+            await here.press("down", "enter")
+            await here.type("1024")
+            await here.press("enter")
+            await here.sees("Start tiny: options", "1024")
+            await here.press("p")
+            await here.sees("1024")
+            await here.press("s")
+            await here.sees("Start a worker", "1,024 tokens")
+            await here.press("enter")
+            await here.hears("tiny is ready")
+        assert house.supervisor.get("tiny").context == 1024
+        assert house.supervisor.presets.read("tiny").context == 1024
+
+    async def test_w_shows_each_probe(self, house: House):
+        """Also of those that are not taken."""
+        async with cockpit(house.root, NOWHERE) as here:
+            await here.press("w")
+            await here.sees("Why: tiny", "fake is taken", "platform", "memory", "of main memory")
             await here.press("escape")

@@ -1,6 +1,6 @@
 """What a model is started with: the worker, the context and the memory that it will take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,9 +9,9 @@ from rbee_tui.engine.artifacts import Entry, Health, Worker, resolve_binary
 from rbee_tui.engine.catalog import WorkerCatalog
 from rbee_tui.engine.errors import DoesNotFitError, NotFoundError, RefusedError
 from rbee_tui.engine.fit import Estimate, estimate, largest_context
-from rbee_tui.engine.fitting.machine import machine_of
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
+from rbee_tui.engine.probing import Fit
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.variants import choose, foreign
 from rbee_tui.engine.workers import profiles, versions
@@ -30,18 +30,20 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def choose_worker(workers: WorkerCatalog, worker_id: str | None, header: Header, reading: Reading) -> Choice:
+def choose_worker(
+    workers: WorkerCatalog, worker_id: str | None, reading: Reading, fits: Mapping[str, Fit]
+) -> Choice:
     """The worker that was asked for, else the installed one that fits best.
 
-    Raises NotFoundError, RefusedError with the reason against each.
+    `fits` tells of each variant how the model lies in its memory. Raises NotFoundError, RefusedError with the
+    reason against each.
     """
     if worker_id is not None:
         return _known(versions.get(workers, worker_id), "it was asked for", reading)
     entries = workers.list()
     if not entries:
         raise NotFoundError("no worker is installed", hint="rbee workers install brings the one that fits")
-    needed = estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total
-    selection = choose(reading, entries, needed_bytes=needed)
+    selection = choose(reading, entries, fits=fits)
     taken = next((each for each in selection.verdicts if each.taken), None)
     if taken is None:
         reasons = "; ".join(f"{clean(each.worker_id)}: {each.reason}" for each in selection.verdicts)
@@ -76,14 +78,6 @@ def _known(entry: Entry[Worker], reason: str, reading: Reading) -> Choice:
     return Choice(worker=worker, binary=binary, reason=reason)
 
 
-def room(reading: Reading, variant: str, promised: int) -> int:
-    """Bytes that a model may take on this variant, less what workers were promised; as `rbee fit` counts."""
-    if variant in ("cuda", "metal"):
-        devices = machine_of(reading, {"gpu": promised}).devices[:-1]
-        return max((device.room for device in devices), default=0)
-    return machine_of(reading, {"host": promised}).host.room
-
-
 def choose_context(
     name: str,
     header: Header,
@@ -92,6 +86,7 @@ def choose_context(
     *,
     promised: int = 0,
     correction: int = 0,
+    parallel: int = PARALLEL,
 ) -> Estimate:
     """The estimate for the context to start with: as asked, else what fits up to 8,192 tokens.
 
@@ -102,7 +97,7 @@ def choose_context(
     trained = header.context_length or DEFAULT_CONTEXT
     most = wanted or min(trained, DEFAULT_CONTEXT)
     least = most if wanted else min(most, LEAST_CONTEXT)
-    need = estimate(header, least, parallel=PARALLEL).plus(correction)
+    need = estimate(header, least, parallel=parallel).plus(correction)
     if (need.total if need.covered else need.low) > free:
         beside = f" beside {memory(promised)} promised to other workers" if promised else ""
         takes = memory(need.total) if need.covered else f"at least {memory(need.low)}"
@@ -110,10 +105,12 @@ def choose_context(
             f"{clean(name)} needs {takes} at a context of {need.context:,} (weights "
             f"{memory(need.weights)}, cache {memory(need.kv)}), and {memory(free)} are available{beside}",
             name,
-            largest_context(header, free - correction, min(least, trained), least=min(least, LEAST_CONTEXT)),
+            largest_context(
+                header, free - correction, min(least, trained), min(least, LEAST_CONTEXT), parallel=parallel
+            ),
         )
-    fitting = largest_context(header, free - correction, most, least=least)
-    return estimate(header, fitting or least, parallel=PARALLEL).plus(correction)
+    fitting = largest_context(header, free - correction, most, least, parallel=parallel)
+    return estimate(header, fitting or least, parallel=parallel).plus(correction)
 
 
 def _does_not_fit(message: str, name: str, context: int | None) -> DoesNotFitError:

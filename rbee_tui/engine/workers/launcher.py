@@ -54,6 +54,10 @@ def parse(words):
     parser.add_argument("--parallel", type=int, default=1, help="slots")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--cache-ram", type=int, default=0, help="MiB of host memory for prompts")
+    parser.add_argument("--n-gpu-layers", type=int, default=None, help="on the GPU; all of them by itself")
+    parser.add_argument("--embeddings", action="store_true", help="answer with embeddings, too")
+    parser.add_argument("--pooling", choices=["mean", "cls", "last"], default="mean")
+    parser.add_argument("--metrics", action="store_true", help="tell tokens and requests at /metrics")
     parser.add_argument("--api-key-file", metavar="FILE", help="- reads the key from standard input")
     found = parser.parse_args(words)
     if not (found.model or found.version or found.devices):
@@ -128,6 +132,13 @@ class Xllamacpp:
         params.cpuparams.n_threads = arguments.threads
         params.cpuparams_batch.n_threads = arguments.threads
         params.cache_ram_mib = arguments.cache_ram
+        params.endpoint_metrics = arguments.metrics
+        if arguments.n_gpu_layers is not None:
+            # What fits was counted before: to try it out again would load the model twice.
+            params.n_gpu_layers, params.fit_params = arguments.n_gpu_layers, False
+        if arguments.embeddings:
+            params.embedding = True
+            params.pooling_type = {"mean": 1, "cls": 2, "last": 3}[arguments.pooling]
         if arguments.alias:
             params.model_alias = {arguments.alias}
         if key:
@@ -179,7 +190,7 @@ class LlamaCppPython:
                     n_threads=arguments.threads,
                     n_threads_batch=arguments.threads,
                     # By itself it leaves a GPU alone, and answers no embeddings.
-                    n_gpu_layers=-1,
+                    n_gpu_layers=-1 if arguments.n_gpu_layers is None else arguments.n_gpu_layers,
                     embedding=True,
                 )
             ],

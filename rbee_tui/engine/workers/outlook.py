@@ -1,17 +1,21 @@
 """What a start would do, before it does it: the worker, its reason, the context and the memory. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from rbee_tui.engine.artifacts import Entry, Offer, Worker
-from rbee_tui.engine.errors import RefusedError
+from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.fit import estimate
+from rbee_tui.engine.fitting.machine import Pool, machine_of
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.variants import Selection, Verdict, choose
-from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_context
+from rbee_tui.engine.workers import placements, profiles, versions
+from rbee_tui.engine.workers.choosing import LEAST_CONTEXT
 from rbee_tui.engine.workers.profiles import PARALLEL
+from rbee_tui.engine.workers.promises import pool_of
+from rbee_tui.engine.workers.wishes import NOTHING, Wishes
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,16 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     """What it may take on that variant."""
     promised_bytes: int = 0
     """What was taken off that for workers that were promised it."""
+    device: str = ""
+    """Where it would lie: `GPU0`, `all GPUs`, `CPU`; empty where it cannot be started."""
+    gpu_layers: int = 0
+    of_layers: int = 0
+    slots: int = PARALLEL
+    threads: int = 0
+    where: str = ""
+    """Device and layers in words."""
+    retry_context: int | None = None
+    """The context with which a refused start would not be refused; None where there is none."""
     refusal: str = ""
     """Why the start would be refused, with figures; empty when it would not."""
     hint: str = ""
@@ -40,24 +54,27 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     """Every worker, installed or offered, and why it fits or not."""
 
 
-def look(
+def look(  # noqa: PLR0913 - everything that a start looks at
     model_id: str,
     header: Header,
     reading: Reading,
     installed: Sequence[Entry[Worker]],
     offered: Sequence[Offer],
-    room: Callable[[str], int],
+    promised: Mapping[Pool, int],
+    *,
+    wanted: Wishes = NOTHING,
     correction: int = 0,
 ) -> Outlook:
     """The outlook for a model: an installed worker goes before an offer, as a start would take it.
 
-    `room` gives the bytes that a model may take on a variant, `correction` what such models took beyond
+    `promised` is what other workers were promised of each pool, `correction` what such models took beyond
     their estimates here.
     """
-    needed = estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total
-    every = choose(reading, [*installed, *offered], needed_bytes=needed)
-    here = choose(reading, installed, needed_bytes=needed)
-    taken = _taken(here) or _taken(every)
+    machine = machine_of(reading, promised)
+    fits = placements.fits(model_id, header, machine, wanted, correction)
+    every = choose(reading, [*installed, *offered], fits=fits)
+    here = choose(reading, installed, fits=fits)
+    taken = _wished(every, wanted.worker_id) if wanted.worker_id else _taken(here) or _taken(every)
     if taken is None:
         why = "no worker fits this machine"
         return Outlook(
@@ -67,32 +84,49 @@ def look(
             installed=False,
             reason=why,
             context=0,
-            needed_bytes=needed,
+            needed_bytes=estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total,
             free_bytes=0,
             refusal=why,
             hint="the reasons stand beside each worker",
             verdicts=every.verdicts,
         )
-    free = room(taken.variant)
-    refusal, hint, context = "", "", 0
-    try:
-        need = choose_context(model_id, header, None, free, correction=correction)
-        context, needed = need.context, need.total
-    except RefusedError as error:
-        refusal, hint = str(error), error.hint
-    return Outlook(
+    found = Outlook(
         model=model_id,
         worker_id=taken.worker_id,
         variant=taken.variant,
         installed=taken.installed,
-        reason=taken.reason,
-        context=context,
-        needed_bytes=needed,
-        free_bytes=free,
-        refusal=refusal,
-        hint=hint,
+        reason="it was asked for" if wanted.worker_id else taken.reason,
+        context=0,
+        needed_bytes=estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total,
+        free_bytes=machine.host.room,
+        promised_bytes=promised.get(pool_of(taken.variant), 0),
+        threads=wanted.threads or profiles.threads(reading.cpu.cores_available),
         verdicts=_marked(every, taken),
     )
+    try:
+        placement = placements.put(model_id, header, machine, taken.variant, wanted, correction)
+    except RbeeError as error:
+        retry = error.details.get("retry_context")
+        return msgspec.structs.replace(found, refusal=str(error), hint=error.hint, retry_context=retry)
+    return msgspec.structs.replace(
+        found,
+        context=placement.need.context,
+        needed_bytes=placement.need.total,
+        free_bytes=placement.room,
+        device=placement.device,
+        gpu_layers=placement.gpu_layers,
+        of_layers=placement.of_layers,
+        slots=placement.slots,
+        where=placement.where,
+    )
+
+
+def _wished(selection: Selection, worker_id: str) -> Verdict | None:
+    """The verdict on the worker that was asked for, an installed one before an offer."""
+    named = versions.split(worker_id)[0]
+    found = [each for each in selection.verdicts if each.worker_id == named]
+    first = min(found, key=lambda each: not each.installed, default=None)
+    return msgspec.structs.replace(first, taken=True) if first else None
 
 
 def _taken(selection: Selection) -> Verdict | None:

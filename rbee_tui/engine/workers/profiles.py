@@ -11,6 +11,8 @@ from rbee_tui.engine.text import clean
 
 HOST = "127.0.0.1"
 PARALLEL = 1
+ALL_LAYERS = 999
+"""More than any model has: the output layer, too."""
 CACHE_RAM_MIB = 0
 """llama.cpp's server takes 8 GiB of host memory for prompts where nothing is said."""
 
@@ -23,6 +25,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """It runs under a Python, through the launcher that rbee installs."""
     health: str = "/health"
     """What answers 200 once the model is loaded; asked with the key."""
+    metrics: bool = True
+    """It tells tokens, requests and slots at `/metrics` and `/slots`."""
     cannot: tuple[str, ...] = ()
     """What it does not do, in words."""
 
@@ -36,6 +40,7 @@ _PROFILES = {
             name="llama-cpp-python",
             launcher=True,
             health="/v1/models",
+            metrics=False,
             cannot=("answer two requests at once", "tell its load, its slots or its metrics"),
         ),
     )
@@ -58,6 +63,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens."""
     threads: int
     key_file: Path
+    slots: int = PARALLEL
+    gpu_layers: int | None = None
+    """Layers on the GPU; None where there is none to choose."""
+    embeddings: bool = False
 
 
 def of(worker: Worker) -> Profile:
@@ -91,9 +100,12 @@ def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[
         *before,
         *("--model", str(launch.model), "--alias", launch.alias),
         *("--host", HOST, "--port", str(launch.port)),
-        *("--ctx-size", str(launch.context), "--parallel", str(PARALLEL)),
+        *("--ctx-size", str(launch.context), "--parallel", str(launch.slots)),
         *("--cache-ram", str(CACHE_RAM_MIB), "--threads", str(launch.threads)),
         *("--api-key-file", str(launch.key_file)),
+        *(("--n-gpu-layers", str(launch.gpu_layers)) if launch.gpu_layers is not None else ()),
+        *(("--embeddings", "--pooling", "mean") if launch.embeddings else ()),
+        *(("--metrics",) if profile.metrics else ()),
     ]
 
 

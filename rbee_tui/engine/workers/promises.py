@@ -27,14 +27,17 @@ def promised(
     """
     sums: dict[Pool, int] = {"gpu": 0, "host": 0}
     for record in records:
-        pool = pool_of(record.variant)
-        if record.model == besides or (pool == "gpu" and record.ready_at):
+        if record.model == besides:
             continue
         found = living(record)
-        if found is not None:
-            sums[pool] += max(0, record.estimate - (_taken(found) if record.ready_at else 0))
-        elif record.who is None and is_starting(record.model):
-            sums[pool] += record.estimate
+        if found is None and not (record.who is None and is_starting(record.model)):
+            continue
+        on_gpu = pool_of(record.variant) == "gpu"
+        on_host = record.on_host if on_gpu else record.estimate
+        if found is not None and found.ready_at and on_host:
+            on_host = max(0, on_host - _taken(found))
+        sums["host"] += on_host
+        sums["gpu"] += record.estimate - record.on_host if on_gpu and not record.ready_at else 0
     return sums
 
 

@@ -39,6 +39,15 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Why this worker was taken."""
     devices: tuple[str, ...]
     log: str
+    device: str = ""
+    """Where it lies: `GPU0`, `all GPUs`, `CPU`."""
+    gpu_layers: int = 0
+    """Layers on the GPU, of `of_layers`."""
+    of_layers: int = 0
+    slots: int = 1
+    """Requests that it answers at once."""
+    threads: int = 0
+    embeddings: bool = False
     pinned: bool = False
     """It stays, however long nobody asks."""
     idle_seconds: int = 0
@@ -75,8 +84,17 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Why this worker was taken."""
     devices: tuple[str, ...] = ()
+    device: str = ""
+    """`GPU0`, `all GPUs`, `CPU`."""
+    gpu_layers: int = 0
+    of_layers: int = 0
+    slots: int = 1
+    threads: int = 0
+    embeddings: bool = False
     estimate: int
     """Bytes of memory that it was expected to take."""
+    on_host: int = 0
+    """Of them, those in main memory of one that runs on a GPU."""
     correction: int = 0
     """Of them, what earlier workers of its architecture took beyond their estimates."""
     architecture: str = ""

@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,20 +25,20 @@ from rbee_tui.engine.errors import (
 )
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.fitting.learned import Learned
-from rbee_tui.engine.fitting.machine import Pool
+from rbee_tui.engine.fitting.machine import Pool, machine_of
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import offers, outlook, profiles, promises, versions
-from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_context, choose_worker, room
+from rbee_tui.engine.workers import offers, outlook, placements, profiles, promises, trees, versions
+from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_worker
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.profiles import HOST, Launch
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.record import COOKIE, Records, Running
 from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
-from rbee_tui.engine.workers.wishes import Wishes
+from rbee_tui.engine.workers.wishes import NOTHING, Wishes
 
 LOCK_SECONDS = 10.0
 LOG_BYTES = 16 << 20
@@ -77,19 +78,22 @@ class Starter:
         header = self._header(model_id, weights)
         reading = hardware.read(self._root.path)
         self._register_own(wanted.worker_id)
-        choice = choose_worker(self._workers, wanted.worker_id, header, reading)
+        correction = self.learned.correction(header.architecture)
+        machine = machine_of(reading, self.promised(besides=model_id))
+        fits = placements.fits(model_id, header, machine, wanted, correction)
+        choice = choose_worker(self._workers, wanted.worker_id, reading, fits)
         worker = choice.worker
         with self._workers.lock(worker.id, "start", shared=True).acquire(LOCK_SECONDS):
-            chosen = self._port(model_id, wanted.port)
+            if profiles.of(worker).launcher:
+                trees.refresh_launcher(self._root, choice.binary)
+            port = self._port(model_id, wanted.port)
             key_file = self._records.make_key(model_id)
+            threads = wanted.threads or profiles.threads(reading.cpu.cores_available)
             # Decided and written under one lock, so that two starts do not count on the same memory.
             with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
-                promised = self.promised(besides=model_id)[pool_of(worker.worker_type)]
-                free = room(reading, worker.worker_type, promised)
-                correction = self.learned.correction(header.architecture)
-                need = choose_context(
-                    model_id, header, wanted.context, free, promised=promised, correction=correction
-                )
+                machine = machine_of(reading, self.promised(besides=model_id))
+                place = placements.put(model_id, header, machine, worker.worker_type, wanted, correction)
+                log = self._records.log_path(model_id)
                 record = Running(
                     model=model_id,
                     worker=worker.id,
@@ -99,16 +103,23 @@ class Starter:
                     cookie=secrets.token_hex(16),
                     model_path=str(weights),
                     key_file=str(key_file),
-                    port=chosen,
-                    context=need.context,
+                    port=port,
+                    context=place.need.context,
+                    device=place.device,
+                    gpu_layers=place.gpu_layers,
+                    of_layers=place.of_layers,
+                    slots=place.slots,
+                    threads=threads,
+                    embeddings=bool(wanted.embeddings),
                     chat=header.chat_template,
                     reason=choice.reason,
                     devices=tuple(worker.devices),
-                    estimate=need.total,
+                    estimate=place.need.total,
+                    on_host=place.on_host,
                     correction=correction,
                     architecture=header.architecture or "",
-                    log=str(self._records.log_path(model_id)),
-                    log_from=begin_log(self._records.log_path(model_id)),
+                    log=str(log),
+                    log_from=begin_log(log),
                     started_at=now(),
                     restart=wanted.restart is not False,
                     idle_seconds=self._idle_seconds(wanted),
@@ -120,40 +131,41 @@ class Starter:
             launch = Launch(
                 model=weights,
                 alias=model_id,
-                port=chosen,
-                context=need.context,
-                threads=profiles.threads(reading.cpu.cores_available),
+                port=port,
+                context=record.context,
+                threads=threads,
                 key_file=key_file,
+                slots=record.slots,
+                gpu_layers=gpu_layers_of(record),
+                embeddings=record.embeddings,
             )
             words = profiles.command(worker, choice.binary, python_for(worker.python), launch)
-            return self._spawn(record, words)
+            return self._spawn(record, words, placements.environment(reading, place, record.variant))
 
-    def outlook(self, model_id: str) -> Outlook:
+    def outlook(self, model_id: str, wanted: Wishes) -> Outlook:
         """What `launch` would do now, and why; raises NotFoundError, RefusedError."""
         header = self._header(model_id, self._models.weights(self._whole(model_id)))
-        self._register_own(None)
-        reading, promised = hardware.read(self._root.path), self.promised(besides=model_id)
+        self._register_own(wanted.worker_id)
         installed = self._workers.list()
-        found = outlook.look(
+        return outlook.look(
             model_id,
             header,
-            reading,
+            hardware.read(self._root.path),
             installed,
             offers.still_open(installed, Installer(self._root, self._workers, self._facts).offered()),
-            lambda variant: room(reading, variant, promised[pool_of(variant)]),
-            self.learned.correction(header.architecture),
+            self.promised(besides=model_id),
+            wanted=wanted,
+            correction=self.learned.correction(header.architecture),
         )
-        taken = promised[pool_of(found.variant)] if found.variant else 0
-        return msgspec.structs.replace(found, promised_bytes=taken)
 
     def fitting_context(self, model_id: str, most: int) -> int | None:
         """The largest context of at most `most` tokens that would fit now; None where none would."""
         with suppress(RbeeError):
-            found = min(self.outlook(model_id).context, most)
+            found = min(self.outlook(model_id, NOTHING).context, most)
             return found if found >= LEAST_CONTEXT else None
         return None
 
-    def _spawn(self, record: Running, words: list[str]) -> Running:
+    def _spawn(self, record: Running, words: list[str], more: Mapping[str, str]) -> Running:
         """Start the keeper in a session of its own, with the runtime below it."""
         self._records.forget_ending(record.model)
         self._records.path(record.model, "death").unlink(missing_ok=True)
@@ -170,6 +182,7 @@ class Starter:
                 start_new_session=True,
                 env={
                     **quiet_environment(),
+                    **more,
                     COOKIE: record.cookie,
                     "RBEE_WORKER_ID": record.model,
                     "RBEE_STATE_DIR": str(self._root.state),
@@ -248,6 +261,13 @@ class Starter:
                     hint="end the program that has it, or give another one with --port",
                 ) from error
         return port
+
+
+def gpu_layers_of(record: Running) -> int | None:
+    """What the runtime is told of layers on the GPU; None where it has nothing to choose."""
+    if pool_of(record.variant) == "host":
+        return None
+    return record.gpu_layers if record.gpu_layers < record.of_layers else profiles.ALL_LAYERS
 
 
 def begin_log(path: Path) -> int:

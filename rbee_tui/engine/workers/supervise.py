@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from rbee_tui.engine.workers import ending, prompting, ready, wishes
 from rbee_tui.engine.workers.burying import Undertaker
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.outlook import Outlook
+from rbee_tui.engine.workers.presets import Presets
 from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.prompting import Chunk
 from rbee_tui.engine.workers.record import Exit, Records, Running, RunningWorker, is_ours, living
 from rbee_tui.engine.workers.starting import Starter
+from rbee_tui.engine.workers.wishes import Wishes
 
 LOAD_SECONDS = 120.0
 """How long a worker may load without a new byte in its log."""
@@ -44,6 +46,7 @@ class Supervisor:
         self._workers = workers
         self._facts = facts
         self._records = Records(root)
+        self.presets = Presets(root)
         self._starter = Starter(root, models, workers, facts)
         self._undertaker = Undertaker(root, self._starter, facts)
 
@@ -123,6 +126,12 @@ class Supervisor:
             reason=record.reason,
             devices=record.devices,
             log=record.log,
+            device=record.device,
+            gpu_layers=record.gpu_layers,
+            of_layers=record.of_layers,
+            slots=record.slots,
+            threads=record.threads,
+            embeddings=record.embeddings,
             pinned=record.pinned,
             idle_seconds=record.idle_seconds,
             ends_with_screen=record.ends_with is not None,
@@ -138,12 +147,25 @@ class Supervisor:
 
     # Starting
 
-    def outlook(self, model_id: str) -> Outlook:
+    def outlook(self, model_id: str, **said: Any) -> Outlook:
         """What `start` would do on this model now, with a verdict on every worker; blocking, starts nothing.
 
         Raises NotFoundError, and RefusedError for a model that is not whole.
         """
-        return self._starter.outlook(model_id)
+        return self._starter.outlook(model_id, self._wanted(model_id, said))
+
+    def save(self, model_id: str, **said: Any) -> Wishes:
+        """Save what was said, over what was saved before, for the model's next starts; all that is saved now.
+
+        Raises UsageError, BusyError.
+        """
+        wanted = self._wanted(model_id, said)
+        self.presets.save(model_id, wanted)
+        return wanted
+
+    def _wanted(self, model_id: str, said: Mapping[str, Any]) -> Wishes:
+        """What was said, and what was saved for the model where nothing was."""
+        return wishes.over(wishes.of(said), self.presets.read(model_id))
 
     async def start(self, model_id: str, **said: Any) -> RunningWorker:
         """Start a worker on a model and return when it is ready; one that loads or runs is followed.
@@ -152,7 +174,7 @@ class Supervisor:
         DoesNotFitError, PortBusyError, BrokenModelError and other WorkerErrors with the log's tail where it
         does not come up.
         """
-        wanted = wishes.of(said)
+        wanted = self._wanted(model_id, said)
         lock = await _take(self._records.start_lock(model_id), _FOLLOW_SECONDS)
         with lock:
             self._starter.reap()

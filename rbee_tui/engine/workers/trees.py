@@ -84,6 +84,20 @@ def sweep(workers: WorkerCatalog, worker_id: str) -> None:
                 path.unlink()
 
 
+def refresh_launcher(root: Root, launcher: Path) -> None:
+    """Bring an installed launcher to this rbee's own: an older one does not know what it is told now.
+
+    One that lies elsewhere is left as it is; raises StorageError.
+    """
+    data = LAUNCHER.read_bytes()
+    if not launcher.resolve().is_relative_to(root.workers.resolve()):
+        return
+    with storage("read", launcher):
+        is_ours = launcher.read_bytes() == data
+    if not is_ours:
+        durable.write(launcher, data, mode=SHARED_MODE)
+
+
 def _set_right(tree: Path) -> None:
     """Modes that do not depend on the umask, and every file and name on the disk."""
     for at, _, names in os.walk(tree, topdown=False):

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.spans import span
+from rbee_tui.engine.text import clean
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -15,6 +17,15 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     context: int | None = None
     """Tokens of all slots together."""
     port: int | None = None
+    device: str | None = None
+    """`GPU0`, `all` or `CPU`."""
+    gpu_layers: int | None = None
+    """Layers on the GPU; 0 puts all on the CPU."""
+    threads: int | None = None
+    slots: int | None = None
+    """Requests that are answered at once, each with its part of the context."""
+    embeddings: bool | None = None
+    """Answer with embeddings, too."""
     idle_seconds: int | None = None
     """Unload it when nobody asked it anything for so long; 0 never."""
     pinned: bool | None = None
@@ -25,19 +36,36 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """End it once the process that asks for this is gone."""
 
 
+NOTHING = Wishes()
+_OPTIONS = {"worker_id": "worker", "idle_seconds": "idle", "pinned": "pin", "ends_with_me": "end-with-me"}
+
+
 def of(said: Mapping[str, Any]) -> Wishes:
     """Wishes from their names and values; raises UsageError for one that there is not, or of another type."""
     try:
-        return msgspec.convert(dict(said), Wishes)
+        found = msgspec.convert(dict(said), Wishes)
     except msgspec.ValidationError as error:
         raise UsageError(f"that cannot be wished of a worker: {error}") from error
+    for name, least in (("context", 1), ("gpu_layers", 0), ("threads", 1), ("slots", 1), ("idle_seconds", 0)):
+        value = getattr(found, name)
+        if value is not None and value < least:
+            raise UsageError(f"{name.replace('_', ' ')} cannot be {value}", hint=f"{least} is the least")
+    return found
+
+
+def told(wished: Wishes) -> str:
+    """Wishes as the options of `rbee start` that say them."""
+    words: list[str] = []
+    for name, value in msgspec.structs.asdict(wished).items():
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        if value is True or value is False:
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            words.append(f"--{option} {span(value) if name == 'idle_seconds' else value}")
+    return clean(" ".join(words))
 
 
 def over(said: Wishes, saved: Wishes) -> Wishes:
     """What was said, and what was saved where nothing was said."""
-    return Wishes(
-        **{
-            name: value if value is not None else getattr(saved, name)
-            for name, value in msgspec.structs.asdict(said).items()
-        }
-    )
+    wished = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
+    return msgspec.structs.replace(saved, **wished)

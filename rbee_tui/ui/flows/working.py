@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
+from rbee_tui.ui.flows import starting
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
 from rbee_tui.ui.lines import ActivityLine, Cell, Column, DeadLine, JobLine, ModelLine, WorkerLine
@@ -102,13 +103,22 @@ async def install_worker(app: "RbeeApp", worker_id: str) -> bool:
 async def start(app: "RbeeApp", situation: Situation) -> None:
     """Start a worker on the model under the cursor, also one that has come; what is missing comes first."""
     model_id = _model_id(situation)
-    outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
-    if await app.question(_start_question(outlook)) is None or outlook.refusal or outlook.worker_id is None:
+    said: dict[str, Any] = {}
+    while True:
+        outlook = await app.bridge.ask(lambda engine, said=said: engine.processes.outlook(model_id, **said))
+        answer = await app.question(_start_question(outlook))
+        if answer == "smaller":
+            said |= {"context": outlook.retry_context}
+        elif answer == "change":
+            said = await starting.change(app, model_id, said) or said
+        else:
+            break
+    if answer is None or outlook.refusal or outlook.worker_id is None:
         return
     if not outlook.installed and not await install_worker(app, outlook.worker_id):
         return
     app.show_line("models", model_id)
-    await start_worker(app, model_id)
+    await start_worker(app, model_id, **said)
 
 
 async def start_worker(app: "RbeeApp", model_id: str, **said: Any) -> None:
@@ -162,6 +172,7 @@ async def _until_shown(app: "RbeeApp", model_id: str) -> None:
 
 def _start_question(outlook: "Outlook") -> Question:
     name = clean(outlook.model)
+    change = Answer("c", "c", "Change", "change")
     if outlook.worker_id is None or outlook.refusal:
         lines = [
             (outlook.refusal, "wrong"),
@@ -170,13 +181,21 @@ def _start_question(outlook: "Outlook") -> Question:
             ("", ""),
             ("w on the main screen says why.", "quiet"),
         ]
-        return Question(f"{name} cannot be started", lines, [])
+        answers = [change] if outlook.worker_id else []
+        if outlook.retry_context:
+            answers.insert(0, Answer("s", "Enter", f"{outlook.retry_context:,} tokens", "smaller"))
+        return Question(f"{name} cannot be started", lines, answers)
     lines = [
         (name, "strong"),
         ("", ""),
         (f"worker   {clean(outlook.worker_id)}", ""),
         (f"because  {outlook.reason}", ""),
-        (f"context  {outlook.context:,} tokens", ""),
+        *(
+            [(f"layers   {outlook.gpu_layers} of {outlook.of_layers} on the GPU", "")]
+            if outlook.gpu_layers
+            else []
+        ),
+        (f"context  {outlook.context:,} tokens{_slots(outlook.slots)}, {_threads(outlook.threads)}", ""),
         (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
     ]
     if outlook.promised_bytes:
@@ -186,11 +205,19 @@ def _start_question(outlook: "Outlook") -> Question:
     if not outlook.installed:
         lines += [("", ""), ("It is not installed yet: that comes first, from the package index.", "busy")]
     word = "Start" if outlook.installed else "Install and start"
-    return Question("Start a worker", lines, [Answer("s", "Enter", word, "start")])
+    return Question("Start a worker", lines, [Answer("s", "Enter", word, "start"), change])
+
+
+def _slots(count: int) -> str:
+    return f" for {count} slots" if count > 1 else ""
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 async def why(app: "RbeeApp", situation: Situation) -> None:
-    """Show every worker with the reason why it is taken for this model or not."""
+    """Show every worker with each thing that was looked at, and why it is taken for this model or not."""
     model_id = _model_id(situation)
     outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
     lines: list[tuple[str, str]] = []
@@ -202,6 +229,7 @@ async def why(app: "RbeeApp", situation: Situation) -> None:
         lines += [
             (f"{mark} {clean(verdict.worker_id)} {word}{here}", style),
             (f"    {verdict.reason}", "quiet"),
+            *_probes(verdict, app),
             ("", ""),
         ]
     needs = f"It needs {memory(outlook.needed_bytes)}, and may take {memory(outlook.free_bytes)}."
@@ -211,6 +239,17 @@ async def why(app: "RbeeApp", situation: Situation) -> None:
         else (f"{needs} Context {outlook.context:,} tokens.", "")
     ]
     await app.push_screen_wait(TextScreen(f"Why: {clean(model_id)}", lines, app.glyphs))
+
+
+def _probes(verdict: "Verdict", app: "RbeeApp") -> list[tuple[str, str]]:
+    width = max((len(each.name) for each in verdict.probes), default=0)
+    return [
+        (
+            f"    {app.glyphs.ok if each.ok else app.glyphs.wrong} {each.name.ljust(width)}  {each.text}",
+            "" if each.ok else "wrong",
+        )
+        for each in verdict.probes
+    ]
 
 
 async def try_out(app: "RbeeApp", situation: Situation) -> None:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
+import pytest
 
-from rbee_tui.engine import process
+from rbee_tui.engine import hardware, process
 from rbee_tui.engine.artifacts import Model, ModelFile, Worker, this_platform
 from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.workers import starting
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.record import COOKIE, Records
 from rbee_tui.engine.workers.supervise import Supervisor
@@ -34,9 +37,12 @@ if "--list-devices" in sys.argv:
     print("Available devices:\n  CPU: a fake (1 MiB, 1 MiB free)")
     raise SystemExit
 parser = argparse.ArgumentParser()
-for name in ("model", "alias", "host", "ctx-size", "parallel", "cache-ram", "threads", "api-key-file"):
+for name in ("model", "alias", "host", "ctx-size", "parallel", "cache-ram", "threads", "api-key-file",
+        "n-gpu-layers", "pooling"):
     parser.add_argument("--" + name)
 parser.add_argument("--port", type=int)
+parser.add_argument("--metrics", action="store_true")
+parser.add_argument("--embeddings", action="store_true")
 arguments = parser.parse_args()
 key = open(arguments.api_key_file).read().strip()
 mode, control = os.environ.get("FAKE_MODE", ""), os.environ.get("FAKE_CONTROL", "")
@@ -181,6 +187,14 @@ def start_elsewhere(root: Root) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def little_memory(monkeypatch: pytest.MonkeyPatch, available: int = 1 << 20) -> None:
+    """Let every start find so many bytes of main memory, and no GPU."""
+    found = hardware.read()
+    memory = msgspec.structs.replace(found.memory, total=64 << 30, available=available)
+    reading = msgspec.structs.replace(found, memory=memory, gpus=())
+    monkeypatch.setattr(starting.hardware, "read", lambda *_: reading)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from rbee_tui.engine import gguf, hardware
 from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.gguf import Header
-from rbee_tui.engine.hardware.reading import Gpu, Reading
+from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.workers import choosing
 from tests.engine.workers.support import House
 
@@ -33,22 +33,22 @@ class TestWorker:
     def test_none_is_installed(self, house: House, header, reading):
         """What brings one is said."""
         with pytest.raises(NotFoundError, match="no worker is installed") as caught:
-            choosing.choose_worker(house.workers, None, header, reading)
+            choosing.choose_worker(house.workers, None, reading, {})
         assert "rbee workers install" in caught.value.hint
 
     def test_the_only_one(self, fake: House, header, reading):
         """With the reason why."""
-        choice = choosing.choose_worker(fake.workers, None, header, reading)
+        choice = choosing.choose_worker(fake.workers, None, reading, {})
         assert (choice.worker.id, choice.binary.name) == ("fake", "llama-server")
         assert choice.reason
-        asked = choosing.choose_worker(fake.workers, "fake", header, reading)
+        asked = choosing.choose_worker(fake.workers, "fake", reading, {})
         assert asked.reason == "it was asked for"
 
     def test_none_that_fits(self, fake: House, header, reading):
         """The reason against each."""
         fake.workers.update("fake", platforms=["plan9-68k"])
         with pytest.raises(RefusedError, match="no installed worker fits this machine: fake: "):
-            choosing.choose_worker(fake.workers, None, header, reading)
+            choosing.choose_worker(fake.workers, None, reading, {})
 
     @pytest.mark.parametrize(
         ("changes", "why"),
@@ -65,14 +65,14 @@ class TestWorker:
         x86 = msgspec.structs.replace(reading, cpu=cpu, platform="linux-x86_64")
         fake.workers.update("fake", **({"platforms": ["linux-x86_64"]} | changes))
         with pytest.raises(RefusedError, match=f"fake cannot be started here: {why}") as caught:
-            choosing.choose_worker(fake.workers, "fake", header, x86)
+            choosing.choose_worker(fake.workers, "fake", x86, {})
         assert "rbee workers install fake" in caught.value.hint
 
     def test_one_that_is_broken(self, fake: House, header, reading, tmp_path: Path):
         """It is not started, though it was asked for."""
         (tmp_path / "llama-server").unlink()
         with pytest.raises(RefusedError, match=r"^fake is .*: "):
-            choosing.choose_worker(fake.workers, "fake", header, reading)
+            choosing.choose_worker(fake.workers, "fake", reading, {})
 
 
 class TestContext:
@@ -100,24 +100,3 @@ class TestContext:
             choosing.choose_context("tiny", header, 1 << 20, room)
         assert caught.value.details == {"retry_context": 2048}
         assert "--context 2048" in caught.value.hint
-
-
-class TestRoom:
-    """Memory that a model may take."""
-
-    @pytest.mark.parametrize(("promised", "left"), [(0, 32 << 30), (2 << 30, 30 << 30), (64 << 30, 0)])
-    def test_what_others_were_promised_is_not_free(self, reading, promised, left):
-        """It is never less than nothing."""
-        assert choosing.room(reading, "cpu", promised) == left
-
-    def test_on_gpus_it_is_theirs(self, reading):
-        """A machine without one has none."""
-        assert choosing.room(reading, "cuda", 0) == 0
-
-    def test_gpus_keep_a_margin_each(self, reading):
-        """All of them together, as `rbee fit` counts them; none where there is none."""
-        gpus = tuple(Gpu(index=index, memory_total=8 << 30, memory_free=8 << 30) for index in range(2))
-        with_gpus = msgspec.structs.replace(reading, gpus=gpus)
-        assert choosing.room(with_gpus, "cuda", 0) == 14 << 30
-        assert choosing.room(with_gpus, "cuda", 4 << 30) == 10 << 30
-        assert choosing.room(reading, "cuda", 0) == 0

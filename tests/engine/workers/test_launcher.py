@@ -318,8 +318,17 @@ class TestXllamacpp:
             "threads": [3, 3],
             "cache_ram_mib": 7,
             "api_keys": ["rbee-secret"],
+            "endpoint_metrics": False,
             "ends": [True, True, True],
         }
+
+    def test_layers_metrics_and_embeddings(self, x: Folder):
+        """As llama-server takes them; what fits is not tried out a second time."""
+        more = ["--n-gpu-layers", "20", "--metrics", "--embeddings", "--pooling", "mean"]
+        with x.serving("--model", "m.gguf", *more) as said:
+            told = json.loads(said[0])
+        assert (told["n_gpu_layers"], told["fit_params"], told["endpoint_metrics"]) == (20, False, True)
+        assert (told["embedding"], told["pooling_type"]) == (True, 1)
 
     def test_by_hand_it_needs_a_model_alone(self, x: Folder):
         """Loopback, a free port, one slot, no memory for prompts, no key; one core is left for the rest."""

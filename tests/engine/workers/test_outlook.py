@@ -67,9 +67,13 @@ class TestChoice:
     @pytest.fixture
     def look(self, header: Header, reading: Reading):
         """The outlook with these workers and so much room."""
-        return lambda installed=(), offered=(), room=MUCH: outlook.look(
-            "tiny", header, reading, installed, offered, lambda _: room
-        )
+
+        def look(installed=(), offered=(), room=MUCH) -> Outlook:
+            memory = msgspec.structs.replace(reading.memory, available=room)
+            here = msgspec.structs.replace(reading, memory=memory)
+            return outlook.look("tiny", header, here, installed, offered, {"gpu": 0, "host": 0})
+
+        return look
 
     def test_an_installed_one_before_an_offer(self, look):
         """Also where the offer's name comes first."""

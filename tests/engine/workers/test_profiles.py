@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rbee_tui.engine.artifacts import Worker, this_platform
@@ -27,6 +28,7 @@ class TestCommand:
         """The key goes by file; one slot; no memory for prompts; loopback alone."""
         words = profiles.command(worker("llama-server"), Path("/bin/llama-server"), Path("/python"), LAUNCH)
         assert words[0] == "/bin/llama-server"
+        assert words.pop() == "--metrics"
         assert dict(zip(words[1::2], words[2::2], strict=True)) == {
             "--model": "/m/tiny.gguf",
             "--alias": "tiny",
@@ -38,6 +40,15 @@ class TestCommand:
             "--threads": "3",
             "--api-key-file": "/s/tiny.key",
         }
+
+    def test_layers_slots_and_embeddings(self):
+        """As they were chosen."""
+        launch = msgspec.structs.replace(LAUNCH, slots=4, gpu_layers=20, embeddings=True)
+        words = " ".join(profiles.command(worker("llama-server"), Path("/l"), Path("/python"), launch))
+        assert "--parallel 4 " in words
+        assert "--n-gpu-layers 20 --embeddings --pooling mean --metrics" in words
+        quiet = profiles.command(worker("llama-cpp-python"), Path("/l"), Path("/python"), launch)
+        assert "--metrics" not in quiet
 
     @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python"])
     def test_one_with_a_launcher(self, runtime):

@@ -6,23 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbee_tui.engine import hardware
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.fitting.learned import Learned, correction
-from rbee_tui.engine.workers import promises, starting
+from rbee_tui.engine.workers import promises
 from rbee_tui.engine.workers.promises import promised
-from tests.engine.workers.support import MODEL, House, add_model, wait_for
+from tests.engine.workers.support import MODEL, House, add_model, little_memory, wait_for
 
 pytestmark = pytest.mark.anyio
-
-
-def make_room(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
-    """Let every reading tell that so much memory is available, as it is where a model's file is mapped."""
-    found = hardware.read()
-    memory = msgspec.structs.replace(found.memory, total=64 << 30, available=available)
-    monkeypatch.setattr(
-        starting.hardware, "read", lambda *_: msgspec.structs.replace(found, memory=memory, gpus=())
-    )
 
 
 async def start_both(house: House) -> list[object]:
@@ -43,7 +33,7 @@ class TestTwoAtOnce:
         """Memory for one and a half."""
         add_model(fake, tiny_model, "other")
         needed = fake.supervisor.outlook(MODEL).needed_bytes
-        make_room(monkeypatch, needed * 3 // 2)
+        little_memory(monkeypatch, needed * 3 // 2)
         return fake
 
     async def test_the_second_is_refused_with_figures(self, tight: House):

@@ -23,6 +23,7 @@ from tests.engine.workers.support import (
     add_model,
     arguments_of_all,
     get,
+    little_memory,
     of_root,
     start_elsewhere,
     wait_for,
@@ -156,7 +157,7 @@ class TestRefusals:
 
     async def test_a_model_that_does_not_fit(self, fake: House, monkeypatch):
         """With the figures, before anything is started."""
-        monkeypatch.setattr(starting, "room", lambda *_: 1 << 20)
+        little_memory(monkeypatch)
         with pytest.raises(RefusedError, match=r"needs [\d.]+ \w+ at a context of .* are available"):
             await fake.supervisor.start(MODEL)
         assert of_root(fake.root) == []

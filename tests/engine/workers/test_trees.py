@@ -195,3 +195,21 @@ class TestKilled:
             install(root, "2")
         assert not isinstance(caught.value, StorageError)  # its own kind: no space
         assert state(root) == (Health.OK, "1")
+
+
+class TestLauncher:
+    """A worker that an older rbee installed."""
+
+    def test_it_is_brought_to_this_one_s(self, root: Root, tmp_path: Path):
+        """Where it is the root's own; a program elsewhere is left alone, and one that is the same as well."""
+        mine, other = root.workers / "w" / "llm-worker-cpu", tmp_path / "elsewhere"
+        mine.parent.mkdir()
+        for each in (mine, other):
+            each.write_text("an older one")
+            trees.refresh_launcher(root, each)
+        assert mine.read_bytes() == trees.LAUNCHER.read_bytes()
+        assert mine.stat().st_mode & 0o777 == 0o755
+        assert other.read_text() == "an older one"
+        inode = mine.stat().st_ino
+        trees.refresh_launcher(root, mine)
+        assert mine.stat().st_ino == inode
