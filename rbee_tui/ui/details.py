@@ -148,6 +148,9 @@ def _worker(entry: Entry[Worker]) -> Iterator[tuple[str, str]]:
         yield "platforms", ", ".join(worker.platforms)
         yield "binary", worker.binary_path
         yield "python", worker.python or ""
+        yield "catalog", worker.catalog or ""
+        yield "signed by", worker.signed_by or ""
+        yield "sha256", worker.sha256 or ""
     yield "created", entry.created_at or ""
     yield "updated", entry.updated_at or ""
     yield "directory", entry.directory

@@ -1,6 +1,6 @@
 """What the screen knows: the latest of what the engine told, and what is going on in this screen."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ class Activity:
     id: str
     share: float | None = None
     """How much of it is done, from 0 to 1; None where nobody knows."""
+    give_up: Callable[[], object] | None = None
+    """Ends it; None where it has to come to its own end."""
 
 
 @dataclass

@@ -155,12 +155,16 @@ def _can_delete(situation: Situation) -> bool:
     line = situation.line
     if isinstance(line, JobLine | FileLine):
         return line.job.state not in ("done", "cancelled")
+    if isinstance(line, ActivityLine):
+        return line.activity.give_up is not None
     return isinstance(line, DeadLine | WorkerLine) or (isinstance(line, ModelLine) and line.running is None)
 
 
 def _delete_word(situation: Situation) -> str:
     if isinstance(situation.line, DeadLine):
         return "Forget"
+    if isinstance(situation.line, ActivityLine):
+        return "Cancel"
     return "Cancel" if _job(situation) else "Remove" if isinstance(situation.line, WorkerLine) else "Delete"
 
 
@@ -318,7 +322,7 @@ ACTIONS = (
         ("ctrl+d",),
         "Ctrl-D",
         "Delete",
-        "delete a model, remove a worker, cancel a download or one file (asks); forget how a worker ended",
+        "delete a model, remove a worker, cancel a download or install (asks); forget how a worker ended",
         "Everything",
         _can_delete,
         21,

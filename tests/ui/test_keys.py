@@ -120,6 +120,8 @@ class TestFooter:
         assert {"install", "logs", "delete"} <= set(installed)
         assert "stop" not in installed
         assert "logs" in shown(ActivityLine(Activity("installing", "w")), "workers")
+        assert "delete" not in shown(ActivityLine(Activity("installing", "w")), "workers")
+        assert "delete" in shown(ActivityLine(Activity("installing", "w", give_up=int)), "workers")
         assert "logs" not in shown(ActivityLine(Activity("starting", "w")), "workers")
 
     @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rbee_tui.engine.planning import Plan
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
+from rbee_tui.ui.flows.installing import Offered
 from tests.ui import scenes
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
@@ -264,7 +265,12 @@ class TestWorkers:
 
     async def test_the_offers(self, album: Album) -> None:
         """What may be installed, and why it fits or not."""
-        app = scenes.screen(scenes.busy(), [scenes.outlook().verdicts])
+        installed, *others = scenes.outlook().verdicts
+        offered = [
+            Offered(installed, "2026.10.1", "2026.11.2", "", ""),
+            *(Offered(each, "2026.11.2", "", "", "") for each in others),
+        ]
+        app = scenes.screen(scenes.busy(), [(offered, [])])
         album.has("install-80x24", await drawn(app, SMALL, "2", "i"))
 
     async def test_an_answer(self, album: Album) -> None:

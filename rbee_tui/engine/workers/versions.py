@@ -110,6 +110,14 @@ def before(entry: Entry[Worker]) -> Version:
     )
 
 
+def name_before(entry: Entry[Worker]) -> str:
+    """The version that was installed before the one in use; empty where there is none."""
+    try:
+        return before(entry).version
+    except NotFoundError:
+        return ""
+
+
 def use(workers: WorkerCatalog, worker_id: str, version: str = "") -> Entry[Worker]:
     """Take another version into use, the one before without a name; the others stay.
 

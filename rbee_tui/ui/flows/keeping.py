@@ -10,10 +10,20 @@ from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui import details
-from rbee_tui.ui.flows import adding
+from rbee_tui.ui.flows import adding, installing
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation
-from rbee_tui.ui.lines import Cell, Column, DeadLine, FileLine, JobLine, ModelLine, ProcessLine, WorkerLine
+from rbee_tui.ui.lines import (
+    ActivityLine,
+    Cell,
+    Column,
+    DeadLine,
+    FileLine,
+    JobLine,
+    ModelLine,
+    ProcessLine,
+    WorkerLine,
+)
 from rbee_tui.ui.screens.line import LineScreen
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.question import Answer, Question
@@ -79,6 +89,8 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
         await app.bridge.ask(lambda engine: engine.processes.forget(model_id))
     elif isinstance(line, WorkerLine):
         await remove_worker(app, line)
+    elif isinstance(line, ActivityLine):
+        await installing.give_up(app, line)
     elif isinstance(line, ModelLine):
         await delete_model(app, line)
 
@@ -111,7 +123,7 @@ async def remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
     if worker is not None and worker.binary_path.startswith("/"):
         lines.append((f"{clean(worker.binary_path)} itself stays", ""))
     if await app.question(Question("Remove the worker", lines, [Answer("d", "Enter", "Remove", "remove")])):
-        await app.bridge.ask(lambda engine: engine.workers.remove(worker_id))
+        await app.bridge.ask(lambda engine: engine.remove_worker(worker_id))
         app.narrate(f"{clean(worker_id)} is removed", "ok")
 
 

@@ -1,4 +1,4 @@
-"""Workers: installing one, starting it on a model, asking it, reading its log, stopping it."""
+"""Workers: starting one on a model, asking it, reading its log, stopping it."""
 
 import asyncio
 import time
@@ -7,97 +7,21 @@ from typing import TYPE_CHECKING, Any
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.ui.flows import starting
+from rbee_tui.ui.flows.installing import install_worker
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
-from rbee_tui.ui.lines import ActivityLine, Cell, Column, DeadLine, JobLine, ModelLine, WorkerLine
-from rbee_tui.ui.screens.pick import Choice, PickScreen
+from rbee_tui.ui.lines import ActivityLine, DeadLine, JobLine, ModelLine, WorkerLine
 from rbee_tui.ui.screens.prompt import PromptScreen
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.text import LogScreen, TextScreen
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.variants import Verdict
     from rbee_tui.engine.workers.outlook import Outlook
     from rbee_tui.ui.app import RbeeApp
 
 _SHOWN_SECONDS = 2.0
 _LAST_LINES = 5
-_OFFER_COLUMNS = (
-    Column("FITS", 6),
-    Column("HERE", 10),
-    Column("TYPE", 6),
-    Column("WORKER", 20, weight=1),
-)
-
-
-async def install(app: "RbeeApp") -> None:
-    """Choose among the workers that may be installed, and install one."""
-    app.narrate("looking at what fits this machine", "busy")
-    verdicts = await app.bridge.ask(_verdicts)
-    picked = await app.push_screen_wait(
-        PickScreen(
-            "Install a worker",
-            _OFFER_COLUMNS,
-            [_offer(verdict, app) for verdict in verdicts],
-            app.glyphs,
-            about=3,
-            enter="Install",
-        )
-    )
-    if picked is None:
-        return
-    verdict: Verdict = picked
-    if verdict.installed and not await app.question(_again(verdict)):
-        return
-    await install_worker(app, verdict.worker_id)
-
-
-def _verdicts(engine: "Engine") -> "tuple[Verdict, ...]":
-    from rbee_tui.engine import hardware  # noqa: PLC0415 - the first picture does not wait for these
-    from rbee_tui.engine.variants import choose  # noqa: PLC0415 - as above
-    from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
-
-    installed = engine.workers.list()
-    offered = offers.still_open(installed, engine.installer.offered())
-    return choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts
-
-
-def _offer(verdict: "Verdict", app: "RbeeApp") -> Choice:
-    fits = "best" if verdict.taken else "yes" if verdict.usable else "no"
-    mark = f"{app.glyphs.ok} {fits}" if verdict.usable else f"{app.glyphs.wrong} {fits}"
-    cells = (
-        Cell(mark, "ok" if verdict.usable else "wrong"),
-        Cell("installed" if verdict.installed else "offered", "quiet"),
-        Cell(clean(verdict.variant)),
-        Cell(clean(verdict.worker_id)),
-    )
-    return Choice(verdict.worker_id, cells, verdict, verdict.reason)
-
-
-def _again(verdict: "Verdict") -> Question:
-    lines = [
-        (
-            f"{clean(verdict.worker_id)} is installed. Again replaces it once the new one is whole.",
-            "",
-        )
-    ]
-    return Question("Install again", lines, [Answer("i", "Enter", "Install again", "install")])
-
-
-async def install_worker(app: "RbeeApp", worker_id: str) -> bool:
-    """Install a worker while its log can be read; whether it is there now."""
-    app.narrate(f"installing {clean(worker_id)}: l in the workers pane shows its log", "busy")
-    app.show_line("workers", f"activity:installing:{worker_id}")
-    async with app.doing(Activity("installing", worker_id)):
-        app.show_line("workers", f"activity:installing:{worker_id}")
-        try:
-            await app.bridge.call(lambda engine: engine.installer.install(worker_id))
-        except RbeeError as error:
-            app.fail(error)
-            return False
-    app.show_line("workers", f"worker:{worker_id}")
-    return True
 
 
 async def start(app: "RbeeApp", situation: Situation) -> None:
