@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -57,6 +58,7 @@ class HiveProcess:
                 break
         else:
             raise AssertionError(f"the hive did not start: {self.said} {self.process.communicate()[1]}")
+        self.ready = time.monotonic()
         self.port = int(re.search(r"port (\d+)", self.said[0])[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = rbee.run("hive", "token").strip()
