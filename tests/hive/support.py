@@ -61,7 +61,7 @@ class HiveProcess:
         self.ready = time.monotonic()
         self.port = int(re.search(r"port (\d+)", self.said[0])[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self.token = rbee.run("hive", "token").strip()
+        self.token = (rbee.home / "state" / "hive-token").read_text().strip()
 
     @property
     def house(self) -> House:
