@@ -93,10 +93,16 @@ async def catalog_list(engine: Engine, _: ops.WorkerCatalogList) -> Events:
 
 async def install(engine: Engine, asked: ops.WorkerInstall) -> Events:
     """Install a worker, with the installer's lines as they come."""
-    await asyncio.to_thread(require_fitting, offers.find(asked.worker_id, engine.installer.offered()))
+    await asyncio.to_thread(lambda: require_fitting(offers.find(asked.worker_id, engine.installer.offered())))
     yield ACCEPTED, {"worker_id": asked.worker_id}
     lines: asyncio.Queue[str | None] = asyncio.Queue()
-    installing = asyncio.create_task(engine.installer.install(asked.worker_id, on_line=lines.put_nowait))
+    loop = asyncio.get_running_loop()
+
+    def tell(line: str) -> None:
+        """Also from a thread of the installer's."""
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    installing = asyncio.create_task(engine.installer.install(asked.worker_id, on_line=tell))
     installing.add_done_callback(lambda _: lines.put_nowait(None))
     try:
         while (line := await lines.get()) is not None:

@@ -46,6 +46,7 @@ Type=notify
 ExecStart=:{command}
 {environment}Restart=on-failure
 RestartSec=5
+RestartPreventExitStatus=2
 KillMode=process
 TimeoutStopSec=30
 

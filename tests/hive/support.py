@@ -1,5 +1,6 @@
 """A hive as a process of its own, asked by curl and by plain sockets."""
 
+import http.client
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -73,8 +74,8 @@ class HiveProcess:
         store = JobStore(Root(self.rbee.home))
         return {record.id: store.progress(record) for record in store.list()}
 
-    def curl(self, path: str, *words: str, token: str | None = None, body: Any = None, ok: int = 0) -> Answer:
-        """Ask by curl, with the token unless another one is given ("" is none); it must end with `ok`."""
+    def curl(self, path: str, *words: str, token: str | None = None, body: Any = None) -> Answer:
+        """Ask by curl, with the token unless another one is given ("" is none)."""
         given = self.token if token is None else token
         asked = ["curl", "--silent", "--show-error", "--include", "--max-time", str(SECONDS), "--no-buffer"]
         asked += ["--header", f"Authorization: Bearer {given}"] if given else []
@@ -82,7 +83,7 @@ class HiveProcess:
             text = body if isinstance(body, str) else json.dumps(body)
             asked += ["--header", "Content-Type: application/json", "--data-binary", text]
         done = subprocess.run([*asked, *words, self.url + path], capture_output=True, text=True, check=False)
-        assert done.returncode == ok, done.stderr
+        assert done.returncode == 0, done.stderr
         return parse(done.stdout)
 
     def submit(self, operation: str, **fields: Any) -> Answer:
@@ -102,6 +103,19 @@ class HiveProcess:
         events = self.events(answer.json["job_id"])
         assert events[-1] == ("", "[DONE]"), events
         return dict(events)["result"]
+
+    def following(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The events of a stream as they come; leaving the loop closes it."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as to:
+            to.request("GET", path, headers=headers)
+            answer, block = to.getresponse(), ""
+            assert answer.status == 200
+            while line := answer.readline().decode():
+                block += line
+                if line == "\n":
+                    yield from events_in(block.strip())
+                    block = ""
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of its log."""

@@ -19,7 +19,7 @@ from rbee_tui.hive import presence
 from tests.e2e.support import Rbee, wait_for
 from tests.engine.workers.support import House, add_fake, add_model, end_all, get
 from tests.hive.serving import SECONDS
-from tests.hive.support import HiveProcess, events_in, hive
+from tests.hive.support import HiveProcess, hive
 
 BIG = bytes(range(256)) * (12 << 12)
 NAME = "acme/big/big.gguf"
@@ -124,7 +124,7 @@ class TestSideBySide:
                     await until(lambda: seen and seen[job_id].downloaded > 0)
                     assert seen[job_id].holder == process.process.pid
                     assert (await engine.provisioner.pause(job_id)).state == "paused"
-                    assert (await asked(last_progress, process, job_id))["state"] == "paused"
+                    assert await asked(is_told, process, job_id, "paused")
                     taken = await engine.provisioner.resume(job_id)
                     assert taken is not None
                     assert taken.who.pid == process.process.pid
@@ -273,7 +273,9 @@ async def follow_facts(engine: Engine, facts: list[str]) -> None:
         facts += [fact.kind for fact in changes.facts]
 
 
-def last_progress(process: HiveProcess, job_id: str) -> Any:
-    """What the hive's stream of an unfinished download says now."""
-    answer = process.curl(f"/v1/jobs/{job_id}/stream", "--max-time", "1", ok=28)
-    return [data for kind, data in events_in(answer.body) if kind == "progress"][-1]
+def is_told(process: HiveProcess, job_id: str, state: str) -> bool:
+    """Whether the hive's stream of a download comes to tell this state."""
+    return any(
+        kind == "progress" and data["state"] == state
+        for kind, data in process.following(f"/v1/jobs/{job_id}/stream")
+    )

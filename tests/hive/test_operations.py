@@ -17,7 +17,7 @@ from rbee_tui.hive import operations
 from rbee_tui.hive.endpoints import ENDPOINTS
 from tests.e2e.support import Rbee, wait_for
 from tests.engine.workers.support import House, add_fake, add_model, end_all
-from tests.hive.support import HiveProcess, events_in, hive
+from tests.hive.support import HiveProcess, hive
 
 BIG = bytes(range(256)) * (8 << 12)
 
@@ -93,12 +93,16 @@ class TestEndpoints:
 
     def test_heartbeats(self, running: HiveProcess):
         """One at once, then one each second, without a worker's key."""
-        answer = running.curl("/v1/heartbeats/stream", "--max-time", "2.5", ok=28)
-        beats = [data for kind, data in events_in(answer.body) if kind == "heartbeat"]
-        assert len(beats) >= 2
-        assert beats[-1]["models"] >= 2
+        pid = running.done("worker_spawn", model="tiny")["pid"]
+        beats = []
+        for kind, beat in running.following("/v1/heartbeats/stream"):
+            assert kind == "heartbeat"
+            beats.append(beat)
+            if len(beats) > 1 and beat["models"] >= 2 and beat["reading"] and beat["workers"]:
+                break
         assert beats[-1]["reading"]["cpu"]["name"]
-        assert all(each["api_key"] == "" for beat in beats for each in beat["workers"])
+        assert [(each["pid"], each["api_key"]) for each in beats[-1]["workers"]] == [(pid, "")]
+        running.done("worker_process_delete", pid=pid)
 
 
 class TestOperations:
