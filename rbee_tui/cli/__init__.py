@@ -43,6 +43,7 @@ Environment:
         "fit": ("fit", "Tell what fits this machine, before it is downloaded."),
         "models": ("models", "List, show, verify, import and remove models."),
         "workers": ("workers", "List, install, register and remove workers."),
+        "run": ("run", "Ask a model or talk with it; brings what is missing."),
         "start": ("start", "Start a worker on a model; returns when it is ready."),
         "presets": ("start", "Show and forget options that are saved for a model's starts."),
         "pin": ("start", "Let a worker stay, however long nobody asks it."),

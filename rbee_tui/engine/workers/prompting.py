@@ -1,8 +1,9 @@
 """Asking a running worker, and the figures of its answer."""
 
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -26,10 +27,55 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """What was said once."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+Ask: TypeAlias = Callable[[str, Sequence[Turn]], AsyncGenerator[Chunk]]
+"""Asks something after what was said before, and yields the answer."""
+
+
+class Conversation:
+    """Questions and answers in turns: each is asked with all that was said before."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    async def ask(self, ask: Ask, text: str) -> AsyncGenerator[Chunk]:
+        """Ask the next question and yield its answer; what came of one that was stopped is remembered."""
+        said: list[str] = []
+        try:
+            async with aclosing(ask(text, tuple(self.turns))) as chunks:
+                async for chunk in chunks:
+                    said.append(chunk.text)
+                    yield chunk
+        finally:
+            if any(said):
+                self.turns += [Turn("user", text), Turn("assistant", "".join(said))]
+
+
+def figures(usage: Usage) -> str:
+    """An answer's figures in words."""
+    return (
+        f"{usage.tokens:,} tokens, {usage.tokens_per_second:,.1f} tok/s, "
+        f"first after {usage.first_token_seconds:.2f} s"
+    )
+
+
 async def ask(
-    url: str, key: str, model_id: str, text: str, *, chat: bool, max_tokens: int
+    url: str,
+    key: str,
+    model_id: str,
+    text: str,
+    *,
+    chat: bool,
+    max_tokens: int,
+    before: Sequence[Turn] = (),
 ) -> AsyncGenerator[Chunk]:
-    """Ask a worker and yield its answer as it comes; raises WorkerError."""
+    """Ask a worker, after what was said `before`, and yield its answer as it comes; raises WorkerError."""
     body: dict[str, Any] = {
         "model": model_id,
         "max_tokens": max_tokens,
@@ -37,9 +83,13 @@ async def ask(
         "stream_options": {"include_usage": True},
     }
     if chat:
-        path, body["messages"] = "chat/completions", [{"role": "user", "content": text}]
+        path, body["messages"] = (
+            "chat/completions",
+            [msgspec.to_builtins(each) for each in (*before, Turn("user", text))],
+        )
     else:
-        path, body["prompt"] = "completions", text
+        # A model without turns goes on with a text: all of it.
+        path, body["prompt"] = "completions", "".join((*(each.content for each in before), text))
     meter = Meter(time.monotonic())
     async for event in http.stream_events(f"{url}/v1/{path}", body, key=key):
         piece = piece_of(event)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.presets import Presets
 from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.promises import pool_of
-from rbee_tui.engine.workers.prompting import Chunk
+from rbee_tui.engine.workers.prompting import Chunk, Turn
 from rbee_tui.engine.workers.record import Exit, Records, Running, RunningWorker, is_ours, living
 from rbee_tui.engine.workers.starting import Starter
 from rbee_tui.engine.workers.wishes import Wishes
@@ -299,8 +299,10 @@ class Supervisor:
 
     # Asking
 
-    async def prompt(self, model_id: str, text: str, max_tokens: int = 256) -> AsyncGenerator[Chunk]:
-        """Ask a model's worker and yield its answer as it comes, at last the usage.
+    async def prompt(
+        self, model_id: str, text: str, max_tokens: int = 256, before: Sequence[Turn] = ()
+    ) -> AsyncGenerator[Chunk]:
+        """Ask a model's worker, after what was said `before`; its answer as it comes, at last the usage.
 
         Raises NotFoundError when none runs, BusyError while it loads, WorkerError with its own words.
         """
@@ -308,7 +310,9 @@ class Supervisor:
         if not record.ready_at:
             raise BusyError(f"{clean(model_id)} is still loading", hint=f"rbee start {clean(model_id)} waits")
         url, key = f"http://{HOST}:{record.port}", self._records.key(model_id)
-        async for chunk in prompting.ask(url, key, model_id, text, chat=record.chat, max_tokens=max_tokens):
+        async for chunk in prompting.ask(
+            url, key, model_id, text, chat=record.chat, max_tokens=max_tokens, before=before
+        ):
             yield chunk
 
 

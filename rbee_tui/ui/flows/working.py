@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.workers.prompting import Conversation
 from rbee_tui.ui.flows import starting
 from rbee_tui.ui.flows.installing import install_worker
 from rbee_tui.ui.house import Activity
@@ -18,10 +20,12 @@ from rbee_tui.ui.screens.text import LogScreen, TextScreen
 if TYPE_CHECKING:
     from rbee_tui.engine.variants import Verdict
     from rbee_tui.engine.workers.outlook import Outlook
+    from rbee_tui.engine.workers.prompting import Chunk, Turn
     from rbee_tui.ui.app import RbeeApp
 
 _SHOWN_SECONDS = 2.0
 _LAST_LINES = 5
+_ANSWER_TOKENS = 1024
 
 
 async def start(app: "RbeeApp", situation: Situation) -> None:
@@ -177,12 +181,19 @@ def _probes(verdict: "Verdict", app: "RbeeApp") -> list[tuple[str, str]]:
 
 
 async def try_out(app: "RbeeApp", situation: Situation) -> None:
-    """Ask the running model."""
+    """Talk with the running model, in turns."""
     model_id = running_model(situation) or ""
+    conversation = Conversation()
+
+    def ask(text: str, before: "Sequence[Turn]") -> "AsyncGenerator[Chunk]":
+        return app.bridge.stream(
+            lambda engine: engine.processes.prompt(model_id, text, _ANSWER_TOKENS, before)
+        )
+
     await app.push_screen_wait(
         PromptScreen(
             model_id,
-            lambda text: app.bridge.stream(lambda engine: engine.processes.prompt(model_id, text)),
+            lambda text: conversation.ask(ask, text),
             app.glyphs,
         )
     )

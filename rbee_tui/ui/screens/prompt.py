@@ -11,7 +11,7 @@ from textual.worker import Worker
 
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.workers.prompting import Chunk, Usage
+from rbee_tui.engine.workers.prompting import Chunk, Usage, figures
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.screens.base import Keys, Sheet
 from rbee_tui.ui.widgets.field import Field
@@ -100,14 +100,6 @@ class PromptScreen(Sheet[None]):
     def action_scroll(self, by: int) -> None:
         """Scroll what was said by a line."""
         self.said.action_scroll_by(by)
-
-
-def figures(usage: Usage) -> str:
-    """An answer's figures in words."""
-    return (
-        f"{usage.tokens:,} tokens, {usage.tokens_per_second:,.1f} tok/s, "
-        f"first after {usage.first_token_seconds:.2f} s"
-    )
 
 
 def _safe(text: str) -> str:
