@@ -6,7 +6,7 @@ import glob
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,8 @@ from rbee_tui.engine.paths import sync_directory
 from rbee_tui.engine.text import clean
 
 _POLL_SECONDS = 0.02
+_STALE_SECONDS = 3600.0
+"""No write takes that long."""
 
 
 @contextmanager
@@ -35,7 +37,10 @@ def storage(action: str, path: Path) -> Generator[None]:
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace `path` by `data`, wholly or not at all; on return it survives a power cut. Mode is exact."""
+    """Replace `path` by `data`, wholly or not at all; on return it survives a power cut. Mode is exact.
+
+    What a killed writer of the same file left beside it long ago goes away with it.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.tmp")
     with storage("write", path):
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -51,13 +56,19 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+    with suppress(StorageError):
+        sweep(path, older=_STALE_SECONDS)
 
 
-def sweep(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it; the caller is the only one who writes it."""
+def sweep(path: Path, *, older: float | None = None) -> None:
+    """Remove what killed writers of `path` left beside it, if it is `older` than so many seconds.
+
+    Without, the caller has to be the only one who writes it.
+    """
     with storage("clean up beside", path):
         for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.tmp"):
-            left.unlink(missing_ok=True)
+            if older is None or left.lstat().st_mtime < time.time() - older:
+                left.unlink(missing_ok=True)
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
