@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import engine, json_option, run
+from rbee_tui.cli.options import downloads, json_option, run
 from rbee_tui.engine import naming
 from rbee_tui.engine.errors import PausedError, RbeeError, RefusedError, UsageError
 from rbee_tui.engine.jobs import JobProgress
@@ -19,7 +19,7 @@ from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.provisioner import ModelProvisioner
 
 
 @click.command()
@@ -105,37 +105,36 @@ class Wanted(NamedTuple):
 
 
 async def _pull(wanted: Wanted, *, detach: bool, as_json: bool) -> None:
-    async with engine("pull") as house:
-        job_id = await house.provisioner.download_model(
+    async with downloads("pull") as provisioner:
+        job_id = await provisioner.download_model(
             wanted.repo, wanted.file, id=wanted.model_id, revision=wanted.revision, gentle=wanted.gentle
         )
-        if said := await asyncio.to_thread(house.provisioner.headroom):
+        if said := await asyncio.to_thread(provisioner.headroom):
             output.note(f"warning: {said}\n  -> rbee disk shows what takes room")
         if detach:
-            await hand_over(house, job_id, as_json=as_json)
+            await hand_over(provisioner, job_id, as_json=as_json)
         else:
-            await bring(house, job_id, as_json=as_json)
+            await bring(provisioner, job_id, as_json=as_json)
 
 
-async def hand_over(house: "Engine", job_id: str, *, as_json: bool) -> None:
+async def hand_over(provisioner: "ModelProvisioner", job_id: str, *, as_json: bool) -> None:
     """Leave a job to the background runner, which is started where there is none, and print the job."""
-    await hand_over_all(house, [job_id])
+    await hand_over_all(provisioner, [job_id])
     if as_json:
-        output.print_json(house.provisioner.get_progress(job_id))
+        output.print_json(provisioner.get_progress(job_id))
     else:
         output.result(job_id)
 
 
-async def hand_over_all(house: "Engine", job_ids: Sequence[str]) -> None:
+async def hand_over_all(provisioner: "ModelProvisioner", job_ids: Sequence[str]) -> None:
     """Leave jobs to the background runner, which is started where there is none, and say who has them."""
     from rbee_tui.engine import runner  # noqa: PLC0415 - only this verb starts one
 
-    provisioner = house.provisioner
     unfinished = [each for each in job_ids if provisioner.get_progress(each).state != "done"]
     if not unfinished:
         return
     try:
-        holder = await asyncio.to_thread(runner.start_background, house.root)
+        holder = await asyncio.to_thread(runner.start_background, provisioner.root)
     except RbeeError:
         if all(provisioner.get_progress(each).state == "done" for each in unfinished):
             return  # meanwhile all was brought here, and a runner had nothing to do
@@ -151,13 +150,13 @@ async def hand_over_all(house: "Engine", job_ids: Sequence[str]) -> None:
             output.note(f"{other} is at it already; {who} goes on with it should that end")
 
 
-async def bring(house: "Engine", job_id: str, *, as_json: bool) -> None:
+async def bring(provisioner: "ModelProvisioner", job_id: str, *, as_json: bool) -> None:
     """Run, take up or follow a job with its progress shown, and print the model; Ctrl-C pauses the job."""
-    (ended,) = await see_through(house, [job_id])
-    _print_model(house, ended, as_json=as_json)
+    (ended,) = await see_through(provisioner, [job_id])
+    _print_model(provisioner, ended, as_json=as_json)
 
 
-async def see_through(house: "Engine", job_ids: Sequence[str]) -> list[JobProgress]:
+async def see_through(provisioner: "ModelProvisioner", job_ids: Sequence[str]) -> list[JobProgress]:
     """Run, take up or follow jobs to their ends, one's progress shown after the other's; Ctrl-C pauses all.
 
     What fails does not stop the others; the first error is raised when all have ended.
@@ -171,9 +170,9 @@ async def see_through(house: "Engine", job_ids: Sequence[str]) -> list[JobProgre
         interrupted.set()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    pausing = asyncio.create_task(_pause_when(interrupted, house, job_ids))
+    pausing = asyncio.create_task(_pause_when(interrupted, provisioner, job_ids))
     try:
-        ended, errors = await _follow_all(house, job_ids)
+        ended, errors = await _follow_all(provisioner, job_ids)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         pausing.cancel()
@@ -187,28 +186,32 @@ async def see_through(house: "Engine", job_ids: Sequence[str]) -> list[JobProgre
     return ended
 
 
-async def _follow_all(house: "Engine", job_ids: Sequence[str]) -> tuple[list[JobProgress], list[RbeeError]]:
+async def _follow_all(
+    provisioner: "ModelProvisioner", job_ids: Sequence[str]
+) -> tuple[list[JobProgress], list[RbeeError]]:
     from rbee_tui.cli import progress  # noqa: PLC0415 - a search does not pay for it
 
     ended: list[JobProgress] = []
     errors: list[RbeeError] = []
     for job_id in job_ids:
         try:
-            ended.append(await progress.follow(house.provisioner, job_id))
+            ended.append(await progress.follow(provisioner, job_id))
         except RbeeError as error:
             errors.append(error)
     return ended, errors
 
 
-async def _pause_when(interrupted: asyncio.Event, house: "Engine", job_ids: Sequence[str]) -> None:
+async def _pause_when(
+    interrupted: asyncio.Event, provisioner: "ModelProvisioner", job_ids: Sequence[str]
+) -> None:
     await interrupted.wait()
     for job_id in job_ids:
         with suppress(RefusedError):  # it has ended
-            await house.provisioner.pause(job_id)
+            await provisioner.pause(job_id)
 
 
-def _print_model(house: "Engine", ended: JobProgress, *, as_json: bool) -> None:
-    entry = house.models.get(ended.model_id)
+def _print_model(provisioner: "ModelProvisioner", ended: JobProgress, *, as_json: bool) -> None:
+    entry = provisioner.models.get(ended.model_id)
     if as_json:
         output.print_json({**msgspec.to_builtins(entry), "job": ended})
     else:

@@ -7,14 +7,13 @@ import click
 
 from rbee_tui.cli import output
 from rbee_tui.cli.groups import ListingGroup
-from rbee_tui.cli.options import confirm, engine, json_option, run, yes_option
+from rbee_tui.cli.options import confirm, downloads, json_option, run, yes_option
 from rbee_tui.engine.errors import NotFoundError, UsageError
 from rbee_tui.engine.jobs import JobProgress, Where, what_stays
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, duration, size
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.partials import Partial
     from rbee_tui.engine.provisioner import ModelProvisioner
 
@@ -88,10 +87,10 @@ def take(*, job: str, as_json: bool) -> None:
     """End the process that holds a download, and go on with it here."""
 
     async def main() -> None:
-        async with engine("jobs take") as house:
-            job_id = resolve(house.provisioner, job)
-            await house.provisioner.take(job_id)
-            await _go_on(house, job_id, as_json=as_json)
+        async with downloads("jobs take") as provisioner:
+            job_id = resolve(provisioner, job)
+            await provisioner.take(job_id)
+            await _go_on(provisioner, job_id, as_json=as_json)
 
     run(main())
 
@@ -101,7 +100,7 @@ def take(*, job: str, as_json: bool) -> None:
 @json_option
 def show(*, job: str, as_json: bool) -> None:
     """Show how far each file of a download is."""
-    provisioner = engine("jobs show").provisioner
+    provisioner = downloads("jobs show")
     found = provisioner.get_progress(resolve(provisioner, job))
     if as_json:
         output.print_json(found)
@@ -134,7 +133,7 @@ def _mover(where: Where, text: str) -> None:
     @click.argument("job")
     @json_option
     def move(*, job: str, as_json: bool) -> None:
-        provisioner = engine(f"jobs {where}").provisioner
+        provisioner = downloads(f"jobs {where}")
         _print_state(provisioner.move(resolve(provisioner, job), where), as_json=as_json)
 
     _ = move
@@ -154,7 +153,7 @@ def cap(*, rate: str | None, as_json: bool) -> None:
 
     Downloads that run follow within a second, whichever process they are in.
     """
-    provisioner = engine("jobs cap").provisioner
+    provisioner = downloads("jobs cap")
     if rate is not None:
         provisioner.set_cap(rate_of(rate))
     found = provisioner.cap()
@@ -168,7 +167,7 @@ def cap(*, rate: str | None, as_json: bool) -> None:
 @json_option
 def partials(*, as_json: bool) -> None:
     """List the files that have partly arrived, with the room that they take."""
-    found = engine("jobs partials").provisioner.partials()
+    found = downloads("jobs partials").partials()
     if as_json:
         output.print_json(found)
     elif found:
@@ -209,7 +208,7 @@ def purge(*, names: tuple[str, ...], everything: bool, yes: bool, as_json: bool)
     """Remove partial files that no download wants: those NAMEs of `rbee jobs partials`, or all."""
     if bool(names) is everything:
         raise UsageError("name partial files, or --all", hint="rbee jobs partials lists them")
-    provisioner = engine("jobs purge").provisioner
+    provisioner = downloads("jobs purge")
     chosen = [
         each for each in provisioner.partials() if each.purgeable and (everything or each.name in names)
     ]
@@ -234,8 +233,8 @@ def pause(*, job: str, file: str | None, as_json: bool) -> None:
     """Pause a download."""
 
     async def main() -> JobProgress:
-        async with engine("pause") as house:
-            return await house.provisioner.pause(resolve(house.provisioner, job), file)
+        async with downloads("pause") as provisioner:
+            return await provisioner.pause(resolve(provisioner, job), file)
 
     _print_state(run(main()), as_json=as_json)
 
@@ -253,10 +252,10 @@ def cancel(*, job: str, file: str | None, keep: bool | None, as_json: bool) -> N
     """End a download."""
 
     async def main() -> JobProgress:
-        async with engine("cancel") as house:
-            job_id = resolve(house.provisioner, job)
-            chosen = _ask_keep(house.provisioner.get_progress(job_id), file) if keep is None else keep
-            return await house.provisioner.cancel(job_id, file, keep=chosen)
+        async with downloads("cancel") as provisioner:
+            job_id = resolve(provisioner, job)
+            chosen = _ask_keep(provisioner.get_progress(job_id), file) if keep is None else keep
+            return await provisioner.cancel(job_id, file, keep=chosen)
 
     ended = run(main())
     if file is None or as_json:
@@ -300,22 +299,21 @@ def retry(*, job: str, file: str | None, as_json: bool) -> None:
 
 
 async def _again(verb: str, job: str, file: str | None, *, as_json: bool) -> None:
-    async with engine(verb) as house:
-        provisioner = house.provisioner
+    async with downloads(verb) as provisioner:
         job_id = resolve(provisioner, job)
         taken = await (provisioner.resume if verb == "resume" else provisioner.retry)(job_id, file)
         if taken is None:
             output.note("no screen and no background runner is there: it goes on here")
-            await _go_on(house, job_id, as_json=as_json)
+            await _go_on(provisioner, job_id, as_json=as_json)
             return
         output.note(f"pid {taken.who.pid} ({clean(taken.verb)}) has taken it: rbee jobs shows how far it is")
         _print_state(provisioner.get_progress(job_id), as_json=as_json)
 
 
-async def _go_on(house: "Engine", job_id: str, *, as_json: bool) -> None:
+async def _go_on(provisioner: "ModelProvisioner", job_id: str, *, as_json: bool) -> None:
     from rbee_tui.cli.hub import bring  # noqa: PLC0415 - only the verbs that run a download
 
-    await bring(house, job_id, as_json=as_json)
+    await bring(provisioner, job_id, as_json=as_json)
 
 
 def _print_state(job: JobProgress, *, as_json: bool) -> None:

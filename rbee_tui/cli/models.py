@@ -195,7 +195,7 @@ async def _repair(name: str, *, as_json: bool) -> None:
                 f"{size(file.fetch_bytes)}{why}"
             )
         if found.job_id is not None:
-            await bring(house, found.job_id, as_json=as_json)
+            await bring(house.provisioner, found.job_id, as_json=as_json)
         elif as_json:
             output.print_json(found)
         else:

@@ -11,6 +11,7 @@ from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
+    from rbee_tui.engine.provisioner import ModelProvisioner
 
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,6 +36,13 @@ def engine(verb: str) -> "Engine":
     from rbee_tui.engine.engine import Engine  # noqa: PLC0415 - a listing does not pay for it
 
     return Engine(verb=f"rbee {verb}")
+
+
+def downloads(verb: str) -> "ModelProvisioner":
+    """The downloads of the user's root alone, which start sooner than the whole engine; `verb` as there."""
+    from rbee_tui.engine.provisioner import ModelProvisioner  # noqa: PLC0415 - as above
+
+    return ModelProvisioner(verb=f"rbee {verb}")
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:

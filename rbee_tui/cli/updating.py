@@ -75,9 +75,9 @@ async def _update(name: str | None, *, detach: bool, as_json: bool) -> None:
         _say_others(found, alone=name is not None)
         jobs = [await house.provisioner.update(each) for each in found if each.state == "newer"]
         if detach and jobs:
-            await hand_over_all(house, jobs)
+            await hand_over_all(house.provisioner, jobs)
         elif jobs:
-            await see_through(house, jobs)
+            await see_through(house.provisioner, jobs)
         told = [house.provisioner.get_progress(job) for job in jobs]
     if as_json:
         output.print_json(told)
