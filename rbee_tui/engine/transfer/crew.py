@@ -130,7 +130,7 @@ class Crew:
         active = self._active(attempt)
         gap = self._sink.gap(Gap(segment.start, segment.end) for _, segment in active)
         if gap is not None:
-            return Segment(segments.clip(gap, self._segment_length(attempt), self._sink.grid))
+            return Segment(segments.clip(gap, self._segment_length(attempt, active), self._sink.grid))
         stolen = self._steal(attempt, active) if self._ranges else None
         return Segment(stolen) if stolen else None
 
@@ -138,13 +138,19 @@ class Crew:
         found = [(each.attempt, each.attempt.segment) for each in self._watched if each.attempt is not but]
         return [(attempt, segment) for attempt, segment in found if segment is not None]
 
-    def _segment_length(self, attempt: Attempt | None) -> int:
-        """Short enough that each of the first connections gets one, long enough to be worth asking for."""
-        limits, sink = self._limits, self._sink
-        part = max(limits.segment_shortest, sink.size // limits.connections_first)
+    def _segment_length(self, attempt: Attempt | None, active: list[tuple[Attempt, Segment]]) -> int:
+        """As long as is worth asking for; less for a slow connection, and for all of them near the end.
+
+        So that none is long behind the others: the hash of the file waits for the hindmost.
+        """
+        limits = self._limits
+        free = self._sink.missing - sum(segment.left for _, segment in active)
+        share = max(limits.segment_shortest, free // (2 * max(1, self._budget.wanted)))
         rate, asking = (attempt.meter.rate, attempt.asking) if attempt else (0.0, 0.0)
-        shortest, longest = min(limits.segment, part), min(limits.segment_longest, part)
-        return segments.length(rate, asking, shortest, max(shortest, longest), limits.segment_asks)
+        fair = segments.fair(limits.segment, rate, [each.meter.rate for each, _ in active])
+        shortest = min(limits.segment, share, max(limits.segment_shortest, fair))
+        longest = max(shortest, min(limits.segment_longest, share))
+        return segments.length(rate, asking, shortest, longest, limits.segment_asks)
 
     def _steal(self, attempt: Attempt | None, active: list[tuple[Attempt, Segment]]) -> Gap | None:
         """The rear of what would take longest, if a new request pays for itself."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from statistics import median
 
 import msgspec
 
@@ -78,6 +79,15 @@ def share(own_rate: float, other_rate: float) -> float:
     if own_rate <= 0:
         return 0.5
     return min(0.95, max(0.05, own_rate / (own_rate + other_rate)))
+
+
+def fair(usual: int, rate: float, others: Iterable[float]) -> int:
+    """How much a connection gets where the usual one gets `usual`: so much that both take as long.
+
+    Nothing while its rate (bytes per second) is not known.
+    """
+    middle = median([rate, *others])
+    return int(usual * min(1.0, rate / middle)) if middle > 0 else 0
 
 
 def length(rate: float, asking: float, shortest: int, longest: int, times: float) -> int:

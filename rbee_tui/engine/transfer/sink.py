@@ -110,6 +110,12 @@ class Sink:
         """How many bytes are there."""
         return self._spans.total()
 
+    @property
+    def missing(self) -> int:
+        """How many bytes are not there."""
+        with self._lock:
+            return self.size - self._spans.total()
+
     def ordered(self) -> list[Block]:
         """The finished blocks in file order."""
         return [self.blocks[offset] for offset in sorted(self.blocks)]

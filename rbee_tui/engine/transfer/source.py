@@ -111,7 +111,7 @@ class Limits(msgspec.Struct, frozen=True):
     segment: int = 32 << 20
     """A connection is given about so much at a time; more where asking takes long."""
     segment_shortest: int = 8 << 20
-    """Files that are not much larger are given out in segments of this size."""
+    """What is left of a file is given out in segments down to this size."""
     segment_longest: int = 512 << 20
     segment_asks: float = 20.0
     """A segment lasts at least so many times as long as asking for it."""

@@ -38,6 +38,17 @@ class TestTogether:
         assert len(asked) > 4
         assert sum(x.at == "hub" for x in hub.requests) == 1, "the others know the storage from the first"
 
+    def test_the_last_segments_are_short(self, hub: Hub, place: Place) -> None:
+        """So that all connections end together, the hash close behind, and nothing is fetched twice."""
+        limits = msgspec.structs.replace(
+            MANY, grid=16 << 10, piece=4 << 10, segment=256 << 10, segment_shortest=16 << 10
+        )
+        place.fetch(hub.source(), limits=limits)
+        spans = sorted(x.span for x in hub.requests if x.at == "cdn" and x.span)
+        lengths = [end - start for start, end in spans]
+        assert max(lengths) > 40 << 10
+        assert max(lengths[-6:]) <= 32 << 10, lengths
+
     def test_a_slow_one_is_relieved(self, hub: Hub, place: Place) -> None:
         """One connection at a tenth of the speed holds nothing up: its rear is fetched by the others."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from rbee_tui.engine.transfer import Limits
 from rbee_tui.engine.transfer.plan import lags
-from rbee_tui.engine.transfer.segments import Segment, Victim, choose, clip, length, share
+from rbee_tui.engine.transfer.segments import Segment, Victim, choose, clip, fair, length, share
 from rbee_tui.engine.transfer.spans import Gap
 from rbee_tui.engine.transfer.traffic import Budget, Load
 from rbee_tui.engine.transfer.tuner import Tuner
@@ -32,6 +32,14 @@ class TestSegments:
         assert length(0.0, 0.0, 32, 512, 20.0) == 32
         assert length(100.0, 0.1, 32, 512, 20.0) == 200
         assert length(100.0, 9.0, 32, 512, 20.0) == 512
+
+    def test_a_slow_one_gets_less(self) -> None:
+        """So that all take as long; a fast one no more than is usual, an unknown one as little as can be."""
+        assert fair(32, 25.0, [100.0, 100.0]) == 8
+        assert fair(32, 100.0, [100.0, 25.0]) == 32
+        assert fair(32, 400.0, [100.0, 100.0]) == 32
+        assert fair(32, 0.0, [100.0, 100.0]) == 0
+        assert fair(32, 0.0, []) == 0
 
     def test_the_rear_is_given_away(self) -> None:
         """By share, between two blocks where both keep enough, never what was claimed."""
