@@ -184,7 +184,7 @@ class TestRefusals:
             (("pull", "no/such"), 6, "or it is private"),
             (("pull", "acme/big:nope.gguf"), 3, "has no 'nope.gguf'"),
             (("pull", "acme/big", "--revision", "nope"), 3, "has no revision"),
-            (("pull", "../etc"), 2, "not a repository's name"),
+            (("pull", "../etc"), 2, "is not REPO[:FILE]"),
             (("start", "nope"), 3, "nope"),
             (("cancel", "ffffffff"), 3, "there is no job"),
         ],
