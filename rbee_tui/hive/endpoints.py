@@ -96,7 +96,7 @@ class Api:
         """Begin an operation."""
         try:
             asked = msgspec.json.decode(await request.body(), type=AnyOperation)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UsageError(clean(f"that is no operation: {error}"), hint="/openapi.json has each") from None
         job = await self.jobs.submit(asked)
         return Json(Accepted(job_id=job.id, sse_url=f"/v1/jobs/{job.id}/stream"), status_code=202)

@@ -140,7 +140,11 @@ def uninstall() -> Path:
 
 def lingering() -> bool:
     """Whether this user's manager runs from the machine's start to its end."""
-    return (Path("/var/lib/systemd/linger") / pwd.getpwuid(os.geteuid()).pw_name).exists()
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        return False
+    return (Path("/var/lib/systemd/linger") / name).exists()
 
 
 def main_pid() -> int | None:

@@ -1,5 +1,7 @@
 """The guard: who comes under a wrong name, from another page, or without the token gets nothing."""
 
+import random
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -53,6 +55,11 @@ def request(
     lines += [f"Authorization: {given}"] if given else []
     lines += ["Content-Type: application/json", "Content-Length: 2"] if method == "POST" else []
     return ask(hive.port, "\r\n".join([*lines, *more, "", ""]).encode(), b"{}" if method == "POST" else b"")
+
+
+def request_is_answered(hive: HiveProcess) -> bool:
+    """Whether a right one still is."""
+    return request(hive, "GET", "/v1/capabilities") == 200
 
 
 class TestNames:
@@ -199,6 +206,30 @@ class TestRequests:
         """And costs the hive nothing."""
         assert ask(running.port, bad + b"\r\n\r\n") in (400, None)
         assert request(running, "GET", "/health") == 200
+
+    def test_chance_finds_no_fault(self, running: HiveProcess, request: pytest.FixtureRequest):
+        """Requests with bytes changed, left out and doubled: each is refused or answered, none is a fault."""
+        chance = random.Random(20261127)
+        body = b'{"operation": "model_get", "id": "x"}'
+        whole = (
+            f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n"
+            f"Authorization: Bearer {running.token}\r\n"
+            f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+        for _ in range(request.config.getoption("--rounds") or 300):
+            sent = bytearray(whole)
+            for _ in range(chance.choice((1, 1, 2, 8))):
+                at = chance.randrange(len(sent))
+                sent[at : at + chance.choice((0, 1, 1, 9))] = chance.choice(
+                    (b"", chance.randbytes(1), b"\r\n", b"\0", sent[at : at + 9], b"\xff", b"9" * 20, b":")
+                )
+            with socket.create_connection(("127.0.0.1", running.port), timeout=30) as to:
+                to.sendall(sent)
+                to.shutdown(socket.SHUT_WR)
+                got = to.recv(1 << 16)
+            assert not got.startswith(b"HTTP/1.1 5"), (bytes(sent), got)
+        assert request_is_answered(running)
+        assert [line for line in running.log() if line["event"] == "fault"] == []
 
     def test_a_wrong_method_is_said(self, running: HiveProcess):
         """With the right ones."""
