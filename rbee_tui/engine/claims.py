@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine import entries
 from rbee_tui.engine.errors import MetadataError
 from rbee_tui.engine.metadata import NAME
+from rbee_tui.engine.plain import UNDECODABLE
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _SETTLED_NS = 100_000_000
@@ -58,7 +59,7 @@ class Claims:
         own = entries.own_id(name)
         try:
             return {own, _decoder.decode(entries.raw_metadata(f"{self._base}/{name}")).artifact.id}
-        except (OSError, MetadataError, msgspec.MsgspecError, UnicodeError):
+        except (OSError, MetadataError, *UNDECODABLE):
             return {own}
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from rbee_tui.engine.errors import BusyError, NoSpaceError, RefusedError, StorageError
 from rbee_tui.engine.paths import sync_directory
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 
 _POLL_SECONDS = 0.02
@@ -170,7 +171,7 @@ class Lock:
         """Who signed the lock last; None when the file says nothing readable."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=Holder)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return None
 
     def release(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rbee_tui.engine.durable import append_line
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import now
 
 MAX_LINE_BYTES = 4000
@@ -87,7 +88,7 @@ class Facts:
 def _decode(line: bytes) -> Fact | None:
     try:
         return msgspec.json.decode(line, type=Fact)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rbee_tui.engine.errors import NetworkError, WorkerError
-from rbee_tui.engine.plain import as_dict
+from rbee_tui.engine.plain import UNDECODABLE, as_dict
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
 def _event(text: bytes) -> Any:
     try:
         event: Any = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         raise WorkerError("the worker's answer is not JSON") from None
     if "error" in as_dict(event):
         raise WorkerError(f"the worker says: {_words(event)}")
@@ -136,7 +136,7 @@ def refused(code: int, body: bytes) -> WorkerError:
     """The error for an answer that is one, with the worker's own message."""
     try:
         words = _words(msgspec.json.decode(body))
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         words = clean(body[:200].decode(errors="replace"))
     return WorkerError(f"the worker answered {code}: {words}", hint="rbee logs MODEL shows its log")
 

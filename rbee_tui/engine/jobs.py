@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from rbee_tui.engine.artifacts import Model
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.process import Identity, Machine
 
 Wanted = Literal["running", "paused", "cancelled"]
@@ -218,7 +219,7 @@ def decode_run(block: bytes) -> Run | None:
     crc, _, body = block.rstrip(b" \0").partition(b" ")
     try:
         return msgspec.json.decode(body, type=Run) if int(crc, 16) == zlib.crc32(body) else None
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, *UNDECODABLE):
         return None
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from rbee_tui.engine.artifacts import ArtifactT, Model, ModelFile, Worker
 from rbee_tui.engine.errors import MetadataError
-from rbee_tui.engine.plain import as_dict, as_list
+from rbee_tui.engine.plain import UNDECODABLE, as_dict, as_list
 from rbee_tui.engine.text import clean
 
 NAME = "metadata.json"
@@ -38,7 +38,7 @@ def read(raw: bytes, kind: type[ArtifactT]) -> Document[ArtifactT]:
     decoder = _MODEL if kind is Model else _WORKER
     try:
         document = cast("Document[ArtifactT]", decoder.decode(raw))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         decode(raw)
         raise MetadataError(f"{NAME} does not hold what it must: {clean(str(error))}") from None
     # What rbee wrote is, but for its white space, what it would write again: then nothing can hide in it.
@@ -70,7 +70,7 @@ def decode(raw: bytes) -> dict[str, Any]:
         found: Any = _JSON.decode(raw)
     except RecursionError:
         raise MetadataError(f"{NAME} is nested deeper than {MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except UNDECODABLE as error:
         raise MetadataError(f"{NAME} is not JSON: {clean(str(error))}") from None
     if not isinstance(found, dict):
         raise MetadataError(f"{NAME} is not an object")

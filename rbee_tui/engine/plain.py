@@ -2,6 +2,11 @@
 
 from typing import Any, cast
 
+import msgspec
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON, no text, or not of the struct that was asked for."""
+
 
 def as_dict(value: Any) -> dict[str, Any]:
     """The value when it is a JSON object, else an empty one."""

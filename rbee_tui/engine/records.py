@@ -23,6 +23,7 @@ from rbee_tui.engine.jobs import (
     state_of,
 )
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.process import alive, this_machine
 from rbee_tui.engine.text import clean
 
@@ -78,7 +79,7 @@ class JobStore:
         """The record with exactly this id; None when there is none that can be read."""
         try:
             return msgspec.json.decode(self._path(job_id).read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return None
 
     def get(self, job_id: str) -> Record:

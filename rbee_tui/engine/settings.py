@@ -8,6 +8,7 @@ import msgspec
 from rbee_tui.engine import durable
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 
 _LOCK_WAIT_SECONDS = 10.0
 OnQuit = Literal["ask", "background", "pause"]
@@ -33,7 +34,7 @@ def read(root: Root) -> Settings:
     """The settings of a root."""
     try:
         return msgspec.json.decode((root.state / "settings.json").read_bytes(), type=Settings)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return Settings()
 
 

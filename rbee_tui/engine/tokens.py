@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine import durable
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.paths import PRIVATE_MODE, Root, make_directory
+from rbee_tui.engine.plain import UNDECODABLE
 
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -106,5 +107,5 @@ def _file(root: Root) -> Path:
 def _entered(root: Root) -> _Entered | None:
     try:
         return msgspec.json.decode(_file(root).read_bytes(), type=_Entered)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return None

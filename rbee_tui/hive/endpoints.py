@@ -15,6 +15,7 @@ from rbee_tui.engine import hardware
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.jobs import JobProgress
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 from rbee_tui.hive.devices import Capabilities, capabilities
 from rbee_tui.hive.event_stream import EventStream
@@ -96,7 +97,7 @@ class Api:
         """Begin an operation."""
         try:
             asked = msgspec.json.decode(await request.body(), type=AnyOperation)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise UsageError(clean(f"that is no operation: {error}"), hint="/openapi.json has each") from None
         job = await self.jobs.submit(asked)
         return Json(Accepted(job_id=job.id, sse_url=f"/v1/jobs/{job.id}/stream"), status_code=202)

@@ -8,6 +8,7 @@ import rbee_tui
 from rbee_tui.engine import durable
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import now
 
 VERB = "rbee hive"
@@ -55,5 +56,5 @@ def find(root: Root) -> Presence | None:
         return None
     try:
         return msgspec.json.decode((root.state / "hive.json").read_bytes(), type=Presence)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return None

@@ -9,6 +9,7 @@ import msgspec
 
 from rbee_tui.engine.elsewhere.found import Found, FoundFile
 from rbee_tui.engine.ids import default_model_id
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -53,7 +54,7 @@ def _model(base: Path, name: str, manifest: Path, program: str) -> Found | None:
         if manifest.stat().st_size > _MANIFEST_BYTES:
             return None
         layers = msgspec.json.decode(manifest.read_bytes(), type=_Manifest).layers
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return None
     files: list[FoundFile] = []
     stem = default_model_id("", clean(name).replace("/", "-").replace(":", "-"))

@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine import durable
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 
 _KEPT = 8
 _ARCHITECTURES = 64
@@ -67,5 +68,5 @@ class Learned:
         """What is known; nothing where the file is absent or damaged."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=dict[str, list[Pair]])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return {}

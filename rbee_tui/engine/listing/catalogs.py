@@ -18,6 +18,7 @@ from rbee_tui.engine.listing.format import Listing
 from rbee_tui.engine.listing.signing import Signed
 from rbee_tui.engine.listing.trust import Case, Pin
 from rbee_tui.engine.paths import PRIVATE_MODE, Root, make_directory
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean, now
 
 SIGNATURE_HEADER = "x-rbee-signature"
@@ -142,7 +143,7 @@ class Catalogs:
 def _read(path: Path) -> Known | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Known)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return None
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from rbee_tui.engine.artifacts import Count, Offer, OfferFile, WorkerType
 from rbee_tui.engine.errors import MetadataError, UsageError
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 
 MAX_BYTES = 4 << 20
@@ -64,7 +65,7 @@ def decode(body: bytes) -> Listing:
     """A listing from its bytes; raises MetadataError that says what is wrong with it."""
     try:
         return msgspec.json.decode(body, type=Listing)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise MetadataError(f"the listing cannot be read: {error}") from None
 
 

@@ -49,6 +49,7 @@ import msgspec
 
 from rbee_tui.engine import durable
 from rbee_tui.engine.errors import StorageError
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 
 VERSION = 1
@@ -175,7 +176,7 @@ def decode(raw: bytes) -> _Line | None:
         if int(raw[:8], 16) != zlib.crc32(raw[9:-1]):
             return None
         return _decoder.decode(raw[9:-1])
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, *UNDECODABLE):
         return None
 
 

@@ -7,6 +7,7 @@ import msgspec
 from rbee_tui.engine import durable
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.record import Records
 
@@ -32,7 +33,7 @@ class Certificates:
         try:
             raw = self._records.path(model_id, "death").read_bytes()
             return msgspec.json.decode(raw, type=Death)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return None
 
     def all(self) -> Iterator[Death]:
@@ -40,7 +41,7 @@ class Certificates:
         for path in sorted(self._running.glob("[!.]*.death")):
             try:
                 yield msgspec.json.decode(path.read_bytes(), type=Death)
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, *UNDECODABLE):
                 continue
 
     def forget(self, model_id: str) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from rbee_tui.engine import durable
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.workers.wishes import NOTHING, Wishes
 
 _LOCK_SECONDS = 10.0
@@ -23,7 +24,7 @@ class Presets:
         """Every preset; none where the file is absent or damaged."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Wishes])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return {}
 
     def read(self, model_id: str) -> Wishes:

@@ -11,6 +11,7 @@ from rbee_tui.engine import durable, process
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.ids import directory
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.process import Identity, Machine, this_machine
 
 COOKIE = "RBEE_COOKIE"
@@ -182,7 +183,7 @@ class Records:
         """How a model's last worker ended by itself; None where it was stopped, or nobody wrote it down."""
         try:
             return msgspec.json.decode(self.path(model_id, "exit").read_bytes(), type=Exit)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             return None
 
     def forget_ending(self, model_id: str) -> None:
@@ -264,5 +265,5 @@ def own_pids() -> list[int]:
 def _decode(path: Path) -> Running | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Running)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNDECODABLE):
         return None
