@@ -36,16 +36,22 @@ if TYPE_CHECKING:
 @click.option("--task", metavar="TASK", help="As the Hub names it: text-generation.")
 @click.option("--license", "licence", metavar="NAME", help="As the Hub names it: apache-2.0.")
 @click.option("--author", metavar="NAME", help="Of this user or organisation.")
+@click.option(
+    "--fits", is_flag=True, help="Only what fits this machine at four bits, estimated by parameters."
+)
 @json_option
-def search(*, words: tuple[str, ...], limit: int, licence: str | None, as_json: bool, **wanted: Any) -> None:
+def search(
+    *, words: tuple[str, ...], limit: int, licence: str | None, fits: bool, as_json: bool, **wanted: Any
+) -> None:
     """Find repositories on the Hub whose names match WORDS; a filter or an order may stand alone."""
-    if not (words or licence or any(wanted[each] for each in ("gguf", "task", "author"))):
+    if not (words or licence or fits or any(wanted[each] for each in ("gguf", "task", "author"))):
         raise UsageError("search needs words or a filter", hint="rbee search --gguf --sort trending")
     from rbee_tui.engine.hub import Hub  # noqa: PLC0415 - pull does not pay for it twice
     from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
     from rbee_tui.engine.repository import Filters  # noqa: PLC0415 - as above
 
-    found = Hub(root=Root.find()).search(" ".join(words), limit, Filters(license=licence, **wanted))
+    filters = Filters(license=licence, billions=_most_billions() if fits else None, **wanted)
+    found = Hub(root=Root.find()).search(" ".join(words), limit, filters)
     if as_json:
         output.print_json(found)
         return
@@ -70,6 +76,15 @@ def search(*, words: tuple[str, ...], limit: int, licence: str | None, as_json: 
         for repo in found
     ]
     output.print_table(columns, rows)
+
+
+def _most_billions() -> int:
+    """What fits this machine now, by parameters."""
+    from rbee_tui.engine.fitting.machine import most_billions  # noqa: PLC0415 - only a search that asks
+
+    most = most_billions(engine("search").fitter.machine())
+    output.note(f"at most {most} billion parameters, which fit here at four bits")
+    return most
 
 
 @click.command()

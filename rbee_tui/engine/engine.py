@@ -1,7 +1,9 @@
 """Engine: the composition root that a command, a screen and a server share."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +16,7 @@ from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
+from rbee_tui.engine.repository import Filters, RepoSummary
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.watch import Watch
 from rbee_tui.engine.workers import versions
@@ -21,6 +24,8 @@ from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.supervise import Supervisor
 
 _LOOK_SECONDS = 0.5
+_SEARCHES = 16
+"""So many searches may be on the line at once: those that nobody waits for end by the Hub's time limit."""
 
 
 class Engine:
@@ -43,6 +48,7 @@ class Engine:
         self.installer = Installer(self.root, self.workers, self.facts)
         self.board = Board()
         self.watching = Watch(self)
+        self._searches = ThreadPoolExecutor(_SEARCHES, "rbee-search")
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,7 +61,17 @@ class Engine:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._searches.shutdown(wait=False, cancel_futures=True)
         await self.provisioner.leave()
+
+    async def search(self, words: str, limit: int, filters: Filters) -> Sequence[RepoSummary]:
+        """Search the Hub, apart from all else: of a search that nobody waits for any more, nobody waits.
+
+        What was cancelled before its turn is not asked; an answer that does not come holds up no other call.
+        Raises what the Hub answers.
+        """
+        ask = partial(self.hub.search, words, limit, filters)
+        return await asyncio.get_running_loop().run_in_executor(self._searches, ask)
 
     def changes(self, every: float = 0.5) -> AsyncGenerator[Changes]:
         """Follow what all processes on the root do: facts, and a JobProgress under `job:<id>` in `latest`."""

@@ -107,11 +107,18 @@ async def shown(app: RbeeApp, size: tuple[int, int] = (120, 40)) -> AsyncGenerat
 
 @asynccontextmanager
 async def cockpit(
-    root: Root, hub: DemoHub | str, size: tuple[int, int] = (120, 40), **options: Any
+    root: Root,
+    hub: DemoHub | str,
+    size: tuple[int, int] = (120, 40),
+    *,
+    anonymous: bool = True,
+    **options: Any,
 ) -> AsyncGenerator[Cockpit]:
     """The screen over a real engine in a thread of its own, once that has told everything."""
     endpoint = hub if isinstance(hub, str) else hub.url
-    bridge = EngineThread(lambda: Engine(root, Hub(endpoint, token=""), verb="rbee"), "rbee")
+    bridge = EngineThread(
+        lambda: Engine(root, Hub(endpoint, token="" if anonymous else None, root=root), verb="rbee"), "rbee"
+    )
     app = RbeeApp(lambda: bridge, Options(**({"host": "bee@gpu1"} | options)))
     try:
         async with shown(app, size) as here:

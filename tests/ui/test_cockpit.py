@@ -308,7 +308,8 @@ class TestModels:
             await add(here)
             await whole(here)
             await here.press("1", "v")
-            await here.hears("verified")
+            await here.hears("is as it should be")
+            await here.until(lambda: not here.app.house.activities)
             (file,) = (root.models / MODEL).glob("*.gguf")
             data = bytearray(file.read_bytes())
             data[-1] ^= 1

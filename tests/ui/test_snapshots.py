@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rbee_tui.engine.choices import RemoteFile, group
@@ -16,10 +17,12 @@ from rbee_tui.engine.fitting.machine import Device, Machine
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan
+from rbee_tui.engine.refusals import access_hint
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
 from rbee_tui.ui.flows.installing import Offered
+from rbee_tui.ui.flows.repository import Page
 from tests.ui import scenes
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
@@ -172,6 +175,13 @@ MACHINE = Machine(
     )
 )
 ENDPOINT = "https://huggingface.co"
+PAGE = Page(
+    REPOSITORY,
+    MACHINE,
+    ("Qwen3-4B-GGUF",),
+    "Qwen3 is the latest generation of large language models in the Qwen series, with dense and "
+    "mixture-of-experts models that think and answer.",
+)
 
 
 def plan() -> Plan:
@@ -200,13 +210,22 @@ class TestAddingAModel:
 
     async def test_the_files(self, album: Album) -> None:
         """Sizes and quantisations."""
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE)])
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE])
         album.has("files-80x24", await drawn(app, SMALL, "a", "enter"))
+
+    async def test_a_gated_repository(self, album: Album) -> None:
+        """With what to do about it, and the key that enters a token."""
+        gated = msgspec.structs.replace(
+            REPOSITORY, gated=True, gate="manual", updated_at="2026-11-20T00:00:00Z"
+        )
+        page = Page(gated, MACHINE, (), "", access_hint("Qwen/Qwen3-4B-GGUF", has_token=False))
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, page])
+        album.has("gated-80x24", await drawn(app, SMALL, "a", "enter"))
 
     async def test_the_matrix(self, album: Album) -> None:
         """What fits where, for every choice of a repository, and the one to take."""
         found = scenes.fit(REPOSITORY, MACHINE)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), (found, None)])
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, (found, None)])
         album.has("fit-80x24", await drawn(app, SMALL, "a", "enter", "m"))
 
     @pytest.mark.parametrize("free", [80, 1], ids=["room", "no-room"])
@@ -215,7 +234,7 @@ class TestAddingAModel:
         place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
         fit = fit_of_choice(group(REPOSITORY.files)[0], MACHINE)
         figures = Ahead(plan(), free * 10**9, 0, place, fit)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, (REPOSITORY, MACHINE), figures])
+        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, figures])
         name = "question-80x24" if free > 1 else "question-no-room-80x24"
         album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
 

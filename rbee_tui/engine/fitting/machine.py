@@ -8,6 +8,9 @@ import msgspec
 from rbee_tui.engine.fit import MARGIN_BYTES
 from rbee_tui.engine.hardware.reading import Reading
 
+_BYTES_A_PARAMETER = 0.61
+"""Of Q4_K_M, its embeddings and output counted."""
+_SHARE_OF_WEIGHTS = 0.8
 Pool = Literal["gpu", "host"]
 
 
@@ -102,3 +105,12 @@ def _with_all(gpus: Sequence[Device], promised: int = 0) -> list[Device]:
         for left in [max(0, gpu.room - promised)]
     ]
     return alone if len(gpus) < 2 else [*alone, together]  # noqa: PLR2004 - one is all
+
+
+def most_billions(machine: Machine) -> int:
+    """Thousand millions of parameters of the largest model that fits, estimated at the usual quantisation.
+
+    At least 1; the rest of the room is for the context.
+    """
+    room = max(device.room for device in machine.devices)
+    return max(1, int(room * _SHARE_OF_WEIGHTS / _BYTES_A_PARAMETER / 1e9))

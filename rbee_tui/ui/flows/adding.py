@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.choices import Choice, group, pick
+from rbee_tui.engine.choices import pick
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.naming import Named
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, size
-from rbee_tui.ui.flows import fitting
-from rbee_tui.ui.glyphs import Glyphs
-from rbee_tui.ui.lines import Cell, Column
-from rbee_tui.ui.screens.pick import Choice as Picked
-from rbee_tui.ui.screens.pick import PickScreen, Pressed
+from rbee_tui.ui.flows import filtering, fitting, repository
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import Memory, SearchScreen
 
@@ -20,21 +18,9 @@ if TYPE_CHECKING:
     from rbee_tui.engine.artifacts import Entry, Model
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.fitting.choice import ChoiceFit
-    from rbee_tui.engine.fitting.machine import Machine
-    from rbee_tui.engine.gguf import Header
-    from rbee_tui.engine.hub import Repository
     from rbee_tui.engine.nearby import Twin
     from rbee_tui.engine.planning import Plan
     from rbee_tui.ui.app import RbeeApp
-
-_COLUMNS = (
-    Column("SIZE", 9, right=True),
-    Column("QUANT", 8),
-    Column("FILES", 5, right=True),
-    Column("FIT", 13),
-    Column("HERE", 4),
-    Column("NAME", 20, weight=1),
-)
 
 
 async def add(app: "RbeeApp") -> None:
@@ -44,109 +30,54 @@ async def add(app: "RbeeApp") -> None:
     while True:
         found = await app.push_screen_wait(
             SearchScreen(
-                lambda words, filters: app.bridge.ask(lambda engine: engine.hub.search(words, 50, filters)),
+                lambda words, filters, most: app.bridge.call(
+                    lambda engine: engine.search(words, most, filters)
+                ),
                 clean(where.partition("://")[2]),
                 app.glyphs,
                 memory,
+                lambda filters: filtering.choose(app, filters),
             )
         )
         if found is None:
             return
-        repo, file = found
         try:
-            if await _from_repository(app, repo, file):
+            if await _from_repository(app, found):
                 return
         except RbeeError as error:
             await app.explain(error)
 
 
-async def _from_repository(app: "RbeeApp", repo: str, file: str | None) -> bool:
-    """Choose among a repository's models and download one; False to go back to the search."""
-    app.narrate(f"asking for the files of {clean(repo)}", "busy")
-    repository, machine = await app.bridge.ask(
-        lambda engine: (engine.hub.repository(repo), engine.fitter.machine())
-    )
-    if file is not None:
-        choice = pick(repository.id, repository.files, file)
-        return await fetch(app, repository.id, choice.file or file)
-    choices = group(repository.files)
-    header: Header | None = None
+async def _from_repository(app: "RbeeApp", named: Named) -> bool:
+    """Take what is named, or choose among a repository's models; False to go back to the search."""
+    if named.file is not None:
+        repo, revision = named.repo, named.revision or MAIN
+        there = await app.bridge.ask(lambda engine: engine.hub.repository(repo, revision))
+        choice = pick(there.id, there.files, named.file)
+        return await fetch(app, there.id, choice.file or named.file, revision)
     while True:
-        picked = await app.push_screen_wait(_choices_screen(app, repository, choices, machine, header))
-        if picked is None:
+        chosen = await repository.choose(app, named)
+        if chosen is None:
             return False
-        if isinstance(picked, Pressed):
-            try:
-                header = await fitting.repository_matrix(app, repository, choices)
-            except RbeeError as error:
-                await app.explain(error)
-            continue
-        if await fetch(app, repository.id, picked.file):
-            return True
+        page, choice = chosen
+        there = page.repository
+        named = Named(repo=named.repo, revision=there.revision)
+        try:
+            if await fetch(app, there.id, choice.file, there.revision or MAIN):
+                return True
+        except RbeeError as error:
+            await app.explain(error)
 
 
-def _choices_screen(
-    app: "RbeeApp",
-    repository: "Repository",
-    choices: list[Choice],
-    machine: "Machine",
-    header: "Header | None",
-) -> PickScreen:
-    from rbee_tui.engine.fitting.choice import (  # noqa: PLC0415 - the first picture does not wait
-        fit_of_choice,
-        recommend,
-    )
-
-    best = recommend(choices, machine, header)
-    taken = best.choice if best else None
-    here = {file.sha256 for entry in app.house.models if entry.artifact for file in entry.artifact.files}
-    said = [
-        clean(repository.id),
-        f"licence {clean(repository.license)}" if repository.license else "no licence named",
-        f"at {repository.commit[:12]}",
-    ]
-    return PickScreen(
-        f"  {app.glyphs.dash}  ".join(said),
-        _COLUMNS,
-        [
-            _line(choice, here, app.glyphs, fit_of_choice(choice, machine, header), best=choice is taken)
-            for choice in choices
-        ],
-        app.glyphs,
-        empty=[[("This repository has no files that could be downloaded.", "")]],
-        about=2,
-        enter="Download",
-        also={"m": "Fit"},
-    )
-
-
-def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, fit: "ChoiceFit", *, best: bool) -> Picked:
-    mine = all(file.sha256 in here and file.sha256 for file in choice.files)
-    unknown = any(file.size_bytes is None for file in choice.files)
-    name = choice.file or f"the whole repository ({choice.format})"
-    about = (
-        f"{fit.text}{'' if fit.read else ', estimate from its size: m reads its header'}"
-        if choice.format == "gguf"
-        else "None of the workers here serves this format: it can be kept, not started."
-    )
-    cells = (
-        Cell("?" if unknown else size(choice.size_bytes)),
-        Cell(choice.quantization or "", "accent"),
-        Cell(str(len(choice.files))),
-        fitting.column(fit, glyphs, best=best),
-        Cell(glyphs.ok if mine else "", "ok"),
-        Cell(clean(name)),
-    )
-    return Picked(name, cells, choice, about)
-
-
-async def fetch(app: "RbeeApp", repo: str, file: str | None) -> bool:
+async def fetch(app: "RbeeApp", repo: str, file: str | None, revision: str = MAIN) -> bool:
     """Ask with size, place and free space, and download; False where that was declined."""
     models = app.house.models
-    said = await app.bridge.ask(lambda engine: _ahead(engine, repo, file, models))
+    said = await app.bridge.ask(lambda engine: _ahead(engine, repo, file, revision, models))
     if await app.question(_question(said)) is None:
         return False
-    job_id = await app.bridge.call(lambda engine: engine.provisioner.download_model(repo, file))
+    job_id = await app.bridge.call(
+        lambda engine: engine.provisioner.download_model(repo, file, revision=revision)
+    )
     job = await app.bridge.ask(lambda engine: engine.provisioner.get_progress(job_id))
     if job.state == "done":
         app.narrate(f"{clean(job.model_id)} is here already, verified", "ok")
@@ -177,8 +108,10 @@ class Ahead:
         return sum(file.size_bytes for file in self.plan.files if file.target not in linked)
 
 
-def _ahead(engine: "Engine", repo: str, file: str | None, models: "list[Entry[Model]]") -> Ahead:
-    plan = engine.provisioner.plan(repo, file)
+def _ahead(
+    engine: "Engine", repo: str, file: str | None, revision: str, models: "list[Entry[Model]]"
+) -> Ahead:
+    plan = engine.provisioner.plan(repo, file, revision=revision)
     return Ahead(
         plan,
         shutil.disk_usage(engine.root.part_directory()).free,
@@ -199,6 +132,11 @@ def _on_disk(ahead: Ahead) -> list[tuple[str, str]]:
     return [(f"here    {size(held)} of it, {whose}: not fetched again if it is right", "ok")]
 
 
+def _at(plan: "Plan") -> str:
+    revision = plan.model.requested_revision
+    return f" at {clean(revision)}" if revision else ""
+
+
 def _question(ahead: Ahead) -> Question:
     plan, free, promised, place = ahead.plan, ahead.free, ahead.promised, ahead.place
     count = len(plan.files)
@@ -206,7 +144,7 @@ def _question(ahead: Ahead) -> Question:
     lines = [
         (clean(plan.model.id), "strong"),
         ("", ""),
-        (f"from    {clean(plan.repo)}", ""),
+        (f"from    {clean(plan.repo)}{_at(plan)}", ""),
         (f"size    {size(plan.total)} in {count} file{'s' if count > 1 else ''}", ""),
         (f"to      {clean(place)}", ""),
         (
@@ -221,7 +159,7 @@ def _question(ahead: Ahead) -> Question:
     if plan.model.license:
         lines.insert(4, (f"terms   {clean(plan.model.license)}", ""))
     if plan.gated:
-        said = "gated: its owner decides who may have it (ask on its page, then set HF_TOKEN)"
+        said = "gated: its owner decides who may have it (t on its page enters a token)"
         lines.insert(4, (f"access  {said}", "busy"))
     if left < 0:
         lines += [("", ""), ("Ctrl-D on a model deletes it, and says what becomes free.", "quiet")]

@@ -12,14 +12,16 @@ from rbee_tui.ui.widgets.field import Field
 class LineScreen(Sheet[str]):
     """The result is the text; None where nothing was typed."""
 
-    def __init__(self, title: str, placeholder: str, word: str) -> None:
+    def __init__(self, title: str, placeholder: str, word: str, *, secret: bool = False) -> None:
+        """A `secret` is not shown while it is typed."""
         super().__init__(title)
+        self._secret = secret
         self._placeholder = placeholder
         self._word = word
 
     def body(self) -> Iterator[Widget]:
         """One field."""
-        yield Field(placeholder=self._placeholder, id="line")
+        yield Field(placeholder=self._placeholder, id="line", password=self._secret)
 
     def opened(self) -> None:
         """Write right away."""

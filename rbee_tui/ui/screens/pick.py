@@ -56,12 +56,15 @@ class PickScreen(Sheet[Any]):
         *,
         search: str | None = None,
         empty: Sequence[Drawn] = (),
+        head: Sequence[tuple[str, str]] = (),
         about: int = 0,
         enter: str = "Choose",
         also: Mapping[str, str] | None = None,
+        at: str | None = None,
     ) -> None:
         """`search` is what a field says that narrows the list; `about` the rows for a choice's text.
 
+        `head` is said above the list, each a text and the name of its style; the cursor begins `at` a key.
         `also` are letters with a word each, for a list without a field: the result is then a `Pressed`.
         """
         super().__init__(title)
@@ -70,6 +73,8 @@ class PickScreen(Sheet[Any]):
         self._glyphs = glyphs
         self._search = search
         self._empty = empty
+        self._head = list(head)
+        self._at = at
         self._about = about
         self._enter = enter
         self._also = dict(also or {})
@@ -79,6 +84,10 @@ class PickScreen(Sheet[Any]):
         """The field, the list, and what is said of the line under the cursor."""
         if self._search is not None:
             yield Field(placeholder=self._search, id="words")
+        if self._head:
+            view = TextView(self._glyphs, id="head")
+            view.can_focus = False
+            yield view
         columns = self._columns
         yield ListPane[Choice](
             lambda _: columns, lambda choice: choice.cells, self._glyphs, framed=False, id="choices"
@@ -97,7 +106,13 @@ class PickScreen(Sheet[Any]):
     def opened(self) -> None:
         """Show all of them."""
         self.offer((("Enter", self._enter), *self._also.items(), ("Up Down", "Move")))
+        if self._head:
+            head = self.query_one("#head", TextView)
+            head.set_lines(self._head)
+            head.refresh(layout=True)
         self.show(self.choices)
+        if self._at is not None:
+            self.pane.put_cursor(self._at)
         (self.query_one("#words") if self._search is not None else self.pane).focus()
 
     def show(
@@ -153,7 +168,7 @@ class PickScreen(Sheet[Any]):
         self.pane.action_page(direction)
 
     def _tell(self) -> None:
-        self.say_below(self.pane.place or self._figures)
+        self.say_below(", ".join(filter(None, (self._figures, self.pane.place))))
         if self._about:
             choice = self.pane.current
             self.query_one("#about", TextView).set_lines([(choice.about, "quiet")] if choice else [])

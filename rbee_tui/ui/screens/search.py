@@ -10,13 +10,14 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.naming import parse
+from rbee_tui.engine.naming import Named, parse
 from rbee_tui.engine.repository import SORTS, Filters, RepoSummary
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.widgets.drawn import Drawn
+from rbee_tui.ui.widgets.list_pane import ListPane
 
 _PAUSE_SECONDS = 0.25
 """Of typing, before the Hub is asked."""
@@ -31,7 +32,10 @@ _NOTHING: list[Drawn] = [
     [("The Hub has nothing that matches.", "")],
     [("A name as owner/name is taken as it stands.", "quiet")],
 ]
-Search = Callable[[str, Filters], Coroutine[Any, Any, Sequence[RepoSummary]]]
+Search = Callable[[str, Filters, int], Coroutine[Any, Any, Sequence[RepoSummary]]]
+Narrow = Callable[[Filters], Coroutine[Any, Any, Filters]]
+_PAGE, _MOST = 50, 10_000
+"""So many results at first, and four times as many each time the cursor comes to the last of them."""
 _FIRST = {
     "downloads": "downloaded most",
     "trending": "trending",
@@ -49,26 +53,30 @@ class Memory:
     known: dict[tuple[str, Filters], Sequence[RepoSummary]] = field(
         default_factory=dict[tuple[str, Filters], Sequence[RepoSummary]]
     )
+    asked: dict[tuple[str, Filters], int] = field(default_factory=dict[tuple[str, Filters], int])
+    """How many results were asked for at most."""
 
 
 class SearchScreen(PickScreen):
-    """The result is `(repository, file or None)`."""
+    """The result is what is `Named`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "order", show=False, priority=True),
         Binding("ctrl+g", "gguf", show=False, priority=True),
+        Binding("ctrl+f", "filters", show=False, priority=True),
     ]
 
-    def __init__(self, search: Search, where: str, glyphs: Glyphs, memory: Memory) -> None:
+    def __init__(self, search: Search, where: str, glyphs: Glyphs, memory: Memory, narrow: Narrow) -> None:
         super().__init__(
             f"Add a model from {where}",
             _COLUMNS,
             (),
             glyphs,
-            search="search words, or owner/name, or owner/name:Q4_K_M",
+            search="search words, or owner/name, or owner/name:Q4_K_M, or owner/name@revision",
             enter="Its files",
         )
         self._ask = search
+        self._narrow = narrow
         self._memory = memory
         self._timer: Timer | None = None
         self._wanted = ""
@@ -80,7 +88,9 @@ class SearchScreen(PickScreen):
     def opened(self) -> None:
         """Begin where one was; at first with what is downloaded most."""
         super().opened()
-        self.offer((("Enter", "Its files"), ("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only")))
+        self.offer(
+            (("Enter", "Its files"), ("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only"), ("Ctrl-F", "Filters"))
+        )
         text = self._memory.text
         if text:
             with self.prevent(Input.Changed):
@@ -98,6 +108,16 @@ class SearchScreen(PickScreen):
         """Only what has GGUF files, or everything again."""
         self._memory.filters = replace(self._memory.filters, gguf=not self._memory.filters.gguf)
         self._look(_words(self._memory.text))
+
+    def action_filters(self) -> None:
+        """Only what has a task, a licence or an author, or fits this machine."""
+        self.run_worker(self._choose_filters(), group="filters", exclusive=True, exit_on_error=False)
+
+    async def _choose_filters(self) -> None:
+        chosen = await self._narrow(self._memory.filters)
+        if chosen != self._memory.filters:
+            self._memory.filters = chosen
+            self._look(_words(self._memory.text))
 
     def narrow(self, text: str) -> None:
         """Ask the Hub once typing pauses."""
@@ -117,11 +137,33 @@ class SearchScreen(PickScreen):
         self._moved = True
         super().action_page(direction)
 
+    def on_list_pane_moved(self, event: "ListPane.Moved") -> None:
+        """At the last of the results there may be more."""
+        super().on_list_pane_moved(event)
+        key = self._key(self._wanted)
+        found, asked = self._memory.known.get(key, ()), self._memory.asked.get(key, _PAGE)
+        last = self.pane.current is not None and bool(found) and self.pane.current.key == found[-1].id
+        if self._moved and last and len(found) == asked < _MOST:
+            self._memory.asked[key] = min(_MOST, 4 * asked)
+            self.run_worker(self._more(key), group="search", exclusive=True, exit_on_error=False)
+
+    async def _more(self, key: tuple[str, Filters]) -> None:
+        """Bring more of the results, and leave the cursor where it is."""
+        self.say_below("asking for more")
+        try:
+            self._memory.known[key] = await self._ask(*key, self._memory.asked[key])
+        except RbeeError as error:
+            self._memory.asked[key] = len(self._memory.known[key])
+            self.say_below(str(error))
+            return
+        if key == self._key(self._wanted):
+            self._put(key)
+
     def submit(self, text: str) -> None:
         """Take the line that the cursor was moved to, else a name as it stands, else the first result."""
         named = None if self._moved and self.pane.current else parse(text)
         if named:
-            self.dismiss((named.repo, named.file))
+            self.dismiss(named)
         elif self._wanted != (words := _words(text)) or self._key(words) not in self._memory.known:
             if self._timer is not None:
                 self._timer.stop()
@@ -142,7 +184,7 @@ class SearchScreen(PickScreen):
         if key not in known:
             self.show(self.choices, "searching")
             try:
-                known[key] = await self._ask(*key)
+                known[key] = await self._ask(*key, self._memory.asked.setdefault(key, _PAGE))
             except RbeeError as error:
                 if key == self._key(self._wanted):
                     self._entered = False
@@ -150,18 +192,27 @@ class SearchScreen(PickScreen):
                     self.show((), "", [[(str(error), "wrong")], [(error.hint, "")]])
                 return
         if key == self._key(self._wanted):
-            self.choices = [_choice(repo) for repo in known[key]]
-            self.show(self.choices, self._said(words), _NOTHING)
+            self._put(key)
             if self._entered and self.choices:
                 self.dismiss(self.choices[0].value)
             self._entered = False
 
+    def _put(self, key: tuple[str, Filters]) -> None:
+        """Show the results that are known."""
+        self.choices = [_choice(repo) for repo in self._memory.known[key]]
+        self.show(self.choices, self._said(key[0]), _NOTHING)
+
     def _said(self, words: str) -> str:
         """What the list is, in the frame."""
         filters = self._memory.filters
-        said = [f"{len(self.choices)} match {clean(words)!r}"] if words else []
+        more = "+" if len(self.choices) == self._memory.asked.get(self._key(words), 0) else ""
+        said = [f"{len(self.choices):,}{more} match {clean(words)!r}"] if words else []
         if not words or filters.sort != SORTS[0]:
             said.append(_FIRST[filters.sort])
+        told = (filters.task, filters.license, filters.author and f"by {filters.author}")
+        said += [clean(each) for each in told if each]
+        if filters.billions:
+            said.append(f"up to {filters.billions} B parameters")
         return ", ".join([*said, *(["GGUF only"] if filters.gguf else [])])
 
 
@@ -178,4 +229,4 @@ def _choice(repo: RepoSummary) -> Choice:
         Cell("gated", "busy") if repo.gated else Cell("open", "quiet"),
         Cell(clean(repo.id)),
     )
-    return Choice(repo.id, cells, (repo.id, None))
+    return Choice(repo.id, cells, Named(repo=repo.id))

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
 
 from rbee_tui.ui.glyphs import Glyphs
@@ -80,6 +81,10 @@ class TextView(DrawnLines, can_focus=True):
         else:
             others = [first, *others]
         self.add_lines((other, style) for other in others)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 - Textual's signature
+        """The rows that it takes, for a style sheet that asks for as many."""
+        return sum(len(wrapped(text, width)) for text, _ in self._texts)
 
     @property
     def place(self) -> str:

@@ -1,0 +1,104 @@
+"""Searching by keys: filters, more results than at first, and a Hub that does not answer."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from rbee_tui.demo.hub import DemoHub, DemoRepo
+from rbee_tui.engine.fitting.machine import Device, Machine, most_billions
+from rbee_tui.engine.paths import Root
+from tests.ui.support import cockpit
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def hub() -> Iterator[DemoHub]:
+    """It has 260 repositories, the best known first; one of another task, one of many parameters."""
+    repos = [DemoRepo(f"acme/r{n:03}", {"x.gguf": b"x"}, downloads=1000 - n) for n in range(260)]
+    repos[0].task, repos[1].billions, repos[2].license = "text-ranking", 5000.0, "mit"
+    with DemoHub([*repos, DemoRepo("other/one", {"x.gguf": b"x"})]) as served:
+        yield served
+
+
+class TestMore:
+    """At the last of the results."""
+
+    async def test_they_come_as_one_goes_on(self, root: Root, hub: DemoHub):
+        """Fifty, then more, from where one is; the Hub is not asked again for what is known."""
+        async with cockpit(root, hub) as here:
+            await here.press("a")
+            await here.sees("r000")
+            await here.type("acme")
+            await here.sees("50+ match 'acme'")
+            for _ in range(49):
+                await here.press("down")
+            await here.sees("r049")
+            await here.until(lambda: len(here.app.screen.choices) == 200)
+            assert here.app.screen.pane.current.key == "acme/r049"
+            await here.press("down")
+            await here.sees("r050")
+            asked = len(hub.requests)
+            await here.press("enter")
+            await here.sees("x.gguf")
+            await here.press("escape")
+            await here.sees("200+ match 'acme'")
+            assert not [seen for seen in hub.requests[asked:] if seen.path == "/api/models"]
+
+
+class TestFilters:
+    """Ctrl-F."""
+
+    async def test_each_is_a_few_keys(self, root: Root, hub: DemoHub):
+        """Task, licence, author and what fits this machine; they are told in the frame, and kept."""
+        async with cockpit(root, hub) as here:
+            await here.press("a")
+            await here.sees("r000", "r001")
+            await here.press("ctrl+f")
+            await here.sees("Filters of the search", "fits this machine")
+            await here.press("enter")
+            await here.type("generation")
+            await here.press("enter")
+            await here.sees("Filters of the search", "text-generation")
+            await here.press("down", "down", "down", "enter")
+            await here.sees("at most ", " billion parameters")
+            await here.press("escape")
+            await here.until(lambda: here.row("r003") and not here.row("r000") and not here.row("r001"))
+            await here.sees("text-generation", "B parameters")
+            await here.press("ctrl+f")
+            await here.sees("Filters of the search")
+            await here.press("down", "down", "enter")
+            await here.sees("Author")
+            await here.type("other")
+            await here.press("enter")
+            await here.sees("Filters of the search")
+            await here.press("escape")
+            await here.until(lambda: here.row("other/one") and not here.row("acme/"))
+
+    @pytest.mark.parametrize(("gib", "most"), [(1, 1), (8, 11), (24, 33), (141, 198)])
+    def test_parameters_that_fit(self, gib: int, most: int):
+        """On the roomiest device; never none."""
+        devices = tuple(Device(name=f"{n}", kind="cpu", total=n << 30, room=n << 30) for n in (1, gib))
+        assert most_billions(Machine(devices=devices)) == most
+
+
+class TestSilence:
+    """A Hub that takes questions and answers none."""
+
+    async def test_what_nobody_waits_for_holds_up_nothing(self, root: Root):
+        """Forty superseded searches, and every other call of the screen goes on at once."""
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+            async with cockpit(root, f"http://127.0.0.1:{silent.getsockname()[1]}") as here:
+                waiting = [
+                    asyncio.ensure_future(here.app.bridge.call(lambda engine: engine.search("x", 50, None)))
+                    for _ in range(40)
+                ]
+                await asyncio.sleep(0)
+                for each in waiting:
+                    each.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+                async with asyncio.timeout(10):
+                    assert await here.app.bridge.ask(lambda _: "here") == "here"
+                assert all(each.cancelled() for each in waiting)
