@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import downloads, json_option, run
+from rbee_tui.cli.options import downloads, engine, json_option, run
 from rbee_tui.engine import naming
 from rbee_tui.engine.errors import PausedError, RbeeError, RefusedError, UsageError
 from rbee_tui.engine.jobs import JobProgress

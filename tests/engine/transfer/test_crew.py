@@ -51,7 +51,6 @@ class TestTogether:
 
     def test_a_slow_one_is_relieved(self, hub: Hub, place: Place) -> None:
         """One connection at a twentieth of the speed holds nothing up: the others fetch its rear."""
-
         crawled: list[int] = []
 
         def crawl(x: Exchange) -> None:
