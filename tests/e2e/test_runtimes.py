@@ -78,7 +78,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     model = tiny.write(rbee.home.parent / "tiny.gguf", SAY).path
     rbee.run("models", "import", str(model), "--id", "tiny")
     bring(rbee, request.param)
-    started = rbee.json("start", "tiny", "--worker", request.param)
+    started = rbee.json("start", "tiny", "--worker", request.param, "--embeddings")
     yield Served(rbee, request.param, started["url"], started["api_key"])
     rbee.run("stop", "tiny")
     assert rbee.json("ps") == []
@@ -122,9 +122,9 @@ class TestRuntime:
         assert [each.strip() for each in found] == [SAY] * 4
 
     def test_embeddings(self, served: Served):
-        """Beside words, from the same worker."""
-        if served.worker == SERVER:
-            pytest.skip("a llama-server embeds or speaks, as it was started")
+        """Beside words, from the same worker: a vector for the text, not one for each token."""
         status, _, said = served.ask("/v1/embeddings", {"model": "tiny", "input": "x"})
         assert status == 200
-        assert json.loads(said)["data"][0]["embedding"]
+        (vector,) = [each["embedding"] for each in json.loads(said)["data"]]
+        assert len(vector) == tiny._WIDTH
+        assert all(isinstance(number, float) for number in vector)

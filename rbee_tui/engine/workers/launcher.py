@@ -16,6 +16,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 SITE = os.path.join(HERE, "site")
 NEEDED = {"avx2", "fma", "f16c"}
+POOLING = {"mean": 1, "cls": 2, "last": 3}
 if os.path.isdir(SITE):
     sys.path.insert(0, SITE)
 
@@ -56,7 +57,7 @@ def parse(words):
     parser.add_argument("--cache-ram", type=int, default=0, help="MiB of host memory for prompts")
     parser.add_argument("--n-gpu-layers", type=int, default=None, help="on the GPU; all of them by itself")
     parser.add_argument("--embeddings", action="store_true", help="answer with embeddings, too")
-    parser.add_argument("--pooling", choices=["mean", "cls", "last"], default="mean")
+    parser.add_argument("--pooling", choices=list(POOLING), default="mean")
     parser.add_argument("--metrics", action="store_true", help="tell tokens and requests at /metrics")
     parser.add_argument("--api-key-file", metavar="FILE", help="- reads the key from standard input")
     found = parser.parse_args(words)
@@ -138,7 +139,7 @@ class Xllamacpp:
             params.n_gpu_layers, params.fit_params = arguments.n_gpu_layers, False
         if arguments.embeddings:
             params.embedding = True
-            params.pooling_type = {"mean": 1, "cls": 2, "last": 3}[arguments.pooling]
+            params.pooling_type = POOLING[arguments.pooling]
         if arguments.alias:
             params.model_alias = {arguments.alias}
         if key:
@@ -177,6 +178,9 @@ class LlamaCppPython:
     def serve(self, arguments, key):
         """Load the model and answer until a signal comes, one request after the other."""
         settings = self.llama.server.settings
+        if arguments.embeddings:
+            # Its server has no setting for it, and answers with a vector for each token where nothing is said.
+            self.llama.Llama.__init__.__kwdefaults__["pooling_type"] = POOLING[arguments.pooling]
         app = self.llama.server.app.create_app(
             # By itself it cuts a running stream when a second request arrives.
             server_settings=settings.ServerSettings(
@@ -189,9 +193,9 @@ class LlamaCppPython:
                     n_ctx=arguments.ctx_size,
                     n_threads=arguments.threads,
                     n_threads_batch=arguments.threads,
-                    # By itself it leaves a GPU alone, and answers no embeddings.
+                    # By itself it leaves a GPU alone.
                     n_gpu_layers=-1 if arguments.n_gpu_layers is None else arguments.n_gpu_layers,
-                    embedding=True,
+                    embedding=arguments.embeddings,
                 )
             ],
         )

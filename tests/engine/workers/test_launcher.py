@@ -43,7 +43,17 @@ def get_device_info():
     return [{"name": "CPU", "description": "a fake"}, {"name": "CUDA0", "description": "another"}]
 '''
 
+LLAMA = """
+llama_supports_gpu_offload = lambda: False
+
+
+class Llama:
+    def __init__(self, model_path, *, pooling_type=-1):
+        pass
+"""
+
 LLAMA_APP = """
+import llama_cpp
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -60,7 +70,7 @@ class Other(BaseHTTPMiddleware):
 
 
 def create_app(server_settings, model_settings):
-    told = {**vars(server_settings), **vars(model_settings[0])}
+    told = {**vars(server_settings), **vars(model_settings[0]), **llama_cpp.Llama.__init__.__kwdefaults__}
 
     async def models(request):
         return JSONResponse(told)
@@ -156,7 +166,7 @@ def llama(tmp_path: Path) -> Folder:
         "llama-cpp-python",
         "0.3.9",
         {
-            "llama_cpp/__init__.py": "llama_supports_gpu_offload = lambda: False\n",
+            "llama_cpp/__init__.py": LLAMA,
             "llama_cpp/server/__init__.py": "",
             "llama_cpp/server/app.py": LLAMA_APP,
             "llama_cpp/server/settings.py": LLAMA_SETTINGS,
@@ -374,6 +384,15 @@ class TestLlamaCppPython:
         assert (told["n_threads"], told["n_threads_batch"], told["api_key"]) == (3, 3, "rbee-secret")
         assert told["interrupt_requests"] is False
         assert int(address.rpartition(":")[2]) > 0
+
+    def test_a_gpu_is_used_and_embeddings_are_pooled(self, llama: Folder, address: str):
+        """By itself the library uses none, and answers with a vector for each token."""
+        told: Any = json.loads(get(address, "/v1/models")[2])
+        assert (told["n_gpu_layers"], told["embedding"], told["pooling_type"]) == (-1, False, -1)
+        words = ["--model", "m.gguf", "--embeddings", "--pooling", "last", "--n-gpu-layers", "3"]
+        with llama.serving(*words, end=signal.SIGINT) as said:
+            told = json.loads(get(said[-1].removeprefix("listening on "), "/v1/models")[2])
+        assert (told["n_gpu_layers"], told["embedding"], told["pooling_type"]) == (3, True, 3)
 
     def test_no_other_web_page_may_read_its_answers(self, address: str):
         """The library allows every origin; what else it puts before its answers stays."""
