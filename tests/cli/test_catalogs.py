@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rbee_tui.cli import guard
 from rbee_tui.demo import tiny
 from tests.cli.support import Command
 from tests.engine.workers.support import FAKE
@@ -26,17 +27,42 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
+class Here(Command):
+    """The command in this very process: a process for each verb would be most of the time."""
+
+    def __init__(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        super().__init__(home)
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+
+    def ended(self, *words: str, text: str | None = None) -> tuple[int, str, str]:
+        """Run a verb to its end: its exit code and both outputs."""
+        assert text is None
+        self._monkeypatch.setenv("RBEE_HOME", str(self.home))
+        self._capfd.readouterr()
+        code = guard.run(list(words))
+        return code, *self._capfd.readouterr()
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Command:
+def server(tmp_path: Path, monkeypatch, capfd) -> Command:
     """The machine that publishes."""
-    return Command(tmp_path / "server")
+    return Here(tmp_path / "server", monkeypatch, capfd)
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch, capfd) -> Command:
+    """The machine that installs."""
+    return Here(tmp_path / "client", monkeypatch, capfd)
 
 
 @pytest.fixture
 def url(server: Command, program: Path) -> Iterator[str]:
     """Its catalog, served with a program in it."""
     server.run("workers", "publish", str(program), "--id", ID, "--license", "MIT")
-    serving = server.start("workers", "serve", "--port", "0")
+    serving = Command(server.home).start("workers", "serve", "--port", "0")
     assert serving.stdout
     yield serving.stdout.readline().strip()
     serving.send_signal(signal.SIGTERM)
@@ -46,9 +72,8 @@ def url(server: Command, program: Path) -> Iterator[str]:
 
 
 class TestTheWholeWay:
-    def test_from_one_machine_to_another(self, server: Command, url: str, tmp_path: Path):
+    def test_from_one_machine_to_another(self, server: Command, client: Command, url: str):
         """The key is compared, pinned, and what it signed is installed."""
-        client = Command(tmp_path / "client")
         key = server.json("workers", "key")["key"]
         client.fails("workers", "install", ID, "--from", url, code=2, saying="Is it the same?")
         client.fails(
@@ -70,9 +95,8 @@ class TestTheWholeWay:
             "workers", "install", "nope", "--from", "bundled", code=3, saying="there is no worker 'nope'"
         )
 
-    def test_the_key_that_is_shown_is_the_server_s(self, server: Command, url: str, tmp_path: Path):
+    def test_the_key_that_is_shown_is_the_server_s(self, server: Command, client: Command, url: str):
         """`--yes` takes it as it comes, as on a line that one trusts."""
-        client = Command(tmp_path / "client")
         key = server.run("workers", "key").strip()
         code, out, err = client.ended("workers", "trust", url, "--yes")
         assert (code, out) == (0, f"{url}\n")
@@ -97,9 +121,10 @@ class TestTheWholeWay:
 
 
 class TestVersions:
-    def test_a_newer_one_and_the_way_back(self, server: Command, program: Path, url: str, tmp_path: Path):
+    def test_a_newer_one_and_the_way_back(
+        self, server: Command, client: Command, program: Path, url: str, tmp_path: Path
+    ):
         """An update stays with the catalog that the worker came from; either version can be started."""
-        client = Command(tmp_path / "client")
         client.run("workers", "install", ID, "--from", url, "--yes")
         assert client.json("workers", "update") == [
             {"id": ID, "before": "4404", "after": "4404", "changed": False}
@@ -124,9 +149,9 @@ class TestVersions:
         client.fails("workers", "rollback", ID, code=3, saying="no earlier version")
         client.fails("workers", "update", "nope", code=3, saying="there is no worker 'nope'")
 
-    def test_nothing_to_update(self, tmp_path: Path):
+    def test_nothing_to_update(self, client: Command):
         """It is said."""
-        code, out, err = Command(tmp_path / "client").ended("workers", "update")
+        code, out, err = client.ended("workers", "update")
         assert (code, out, err) == (0, "", "no worker here came from a listing\n")
 
 
