@@ -120,7 +120,7 @@ def _download(house: "Engine", named: "Named", *, yes: bool) -> str:
             job_id = await pulling.provisioner.download_model(
                 named.repo, named.file, revision=named.revision or _MAIN
             )
-            (ended,) = await see_through(pulling, [job_id])
+            (ended,) = await see_through(pulling.provisioner, [job_id])
             return ended.model_id
 
     return options.run(main())
