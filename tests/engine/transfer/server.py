@@ -39,6 +39,7 @@ FAST = Limits(
 MANY = msgspec.structs.replace(
     FAST,
     segment=64 << 10,
+    segment_shortest=64 << 10,
     steal=8 << 10,
     connections_first=4,
     connections_most=4,

@@ -50,7 +50,7 @@ class TestTogether:
         assert max(lengths[-6:]) <= 32 << 10, lengths
 
     def test_a_slow_one_is_relieved(self, hub: Hub, place: Place) -> None:
-        """One connection at a twentieth of the speed holds nothing up: the others fetch its rear."""
+        """One connection at a hundredth of the speed holds nothing up: the others fetch its rear."""
         crawled: list[int] = []
 
         def crawl(x: Exchange) -> None:
@@ -59,11 +59,11 @@ class TestTogether:
             for at in range(start, end, 1000):
                 x.body(DATA[at : min(end, at + 1000)], counted=False)
                 crawled.append(at)
-                if x.server.closing.wait(0.05):
+                if x.server.closing.wait(0.2):
                     return
 
         hub.behaviour = Behaviour(crawl, times=1, skip=1)
-        place.fetch(hub.source(), limits=msgspec.structs.replace(MANY, slow_seconds=60.0))
+        place.fetch(hub.source(), limits=msgspec.structs.replace(MANY, slow_seconds=60.0, connect=10.0))
         assert place.target.read_bytes() == DATA
         spans = sorted(x.span or (0, 0) for x in hub.requests if x.at == "cdn")
         assert any(left[1] > right[0] for left, right in pairwise(spans)), spans
@@ -103,7 +103,9 @@ class TestTogether:
                 open_now.release()
 
         hub.behaviour = Behaviour(one)
-        place.fetch(hub.source(), limits=msgspec.structs.replace(MANY, segment=512 << 10))
+        place.fetch(
+            hub.source(), limits=msgspec.structs.replace(MANY, segment=512 << 10, segment_shortest=512 << 10)
+        )
         assert place.target.read_bytes() == DATA
         refused = sum(x.at == "cdn" for x in hub.requests)
         assert refused < 20, "it is not asked over and over"
