@@ -204,7 +204,6 @@ def autostart(*, model: str | None, off: bool, as_json: bool) -> None:
         # A mark may outlive its model.
         model_id = model if off and model in marked else find(house.models, model)
         marked = marks.mark(house.root, model_id, on=not off)
-        house.facts.tell("setting.autostart", model_id, f"started with the hive: {clean(', '.join(marked))}")
     if as_json:
         output.print_json(marked)
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import settings
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean
 
@@ -19,13 +20,18 @@ def marked(root: Root) -> tuple[str, ...]:
 
 def mark(root: Root, model_id: str, *, on: bool) -> tuple[str, ...]:
     """Mark a model, as the last in order, or take its mark away; returns the ids that are marked then."""
+    before = marked(root)
 
     def anew(before: tuple[str, ...]) -> tuple[str, ...]:
         if on:
             return before if model_id in before else (*before, model_id)
         return tuple(each for each in before if each != model_id)
 
-    return settings.revise(root, lambda found: {"autostart": anew(found.autostart)}).autostart
+    found = settings.revise(root, lambda settled: {"autostart": anew(settled.autostart)}).autostart
+    if found != before:
+        told = "a worker starts" if on else "no worker starts any more"
+        Facts(root.facts).tell("setting.autostart", model_id, f"{told} on {clean(model_id)} with the hive")
+    return found
 
 
 async def start_marked(engine: "Engine", say: Callable[[str], None]) -> None:

@@ -426,6 +426,7 @@ class RbeeApp(App[list[str]]):
         "try": working.try_out,
         "stop": working.stop,
         "pin": working.pin,
+        "autostart": working.autostart_with_hive,
         "settings": lambda app, _: settling.settle(app),
         "install": lambda app, _: installing.install(app),
         "logs": working.logs,

@@ -215,6 +215,15 @@ ACTIONS = (
         _pin_word,
     ),
     Action(
+        "autostart",
+        ("A",),
+        "A",
+        "Autostart",
+        "start a worker on this model with the hive, as after a reboot, or not any more",
+        "Workers",
+        lambda s: isinstance(s.line, ModelLine | ProcessLine),
+    ),
+    Action(
         "fetch",
         ("f",),
         "f",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbee_tui.demo import tiny
-from rbee_tui.engine import settings
+from rbee_tui.engine import autostart, settings
 from rbee_tui.engine.paths import Root
 from tests.engine.workers.failing import FAILURES, failing
 from tests.engine.workers.support import House, add_fake, add_model, end_all, get, little_memory, of_root
@@ -109,6 +109,17 @@ class TestStaying:
             assert house.supervisor.get("tiny").pinned
             await here.press("P")
             await here.until(lambda: not house.supervisor.get("tiny").pinned)
+
+    async def test_autostart(self, house: House):
+        """A, and A again: what becomes of it is said."""
+        async with cockpit(house.root, NOWHERE) as here:
+            await here.sees("tiny")
+            await here.press("A")
+            await here.sees("a worker starts on tiny with the hive")
+            assert autostart.marked(house.root) == ("tiny",)
+            await here.press("A")
+            await here.sees("no worker starts any more on tiny with the hive")
+            assert autostart.marked(house.root) == ()
 
     async def test_settings_and_a_worker_that_ends_with_the_screen(self, house: House):
         """Settled by keys; what is started then is bound to this process."""

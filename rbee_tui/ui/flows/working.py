@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rbee_tui.engine import autostart
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.workers.prompting import Conversation
@@ -12,7 +13,7 @@ from rbee_tui.ui.flows import starting
 from rbee_tui.ui.flows.installing import install_worker
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation, running_model
-from rbee_tui.ui.lines import ActivityLine, DeadLine, JobLine, ModelLine, WorkerLine
+from rbee_tui.ui.lines import ActivityLine, DeadLine, JobLine, ModelLine, ProcessLine, WorkerLine
 from rbee_tui.ui.screens.prompt import PromptScreen
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.text import LogScreen, TextScreen
@@ -86,6 +87,18 @@ async def pin(app: "RbeeApp", situation: Situation) -> None:
     each = app.house.running_on(model_id)
     pinned = each is None or not each.pinned
     await app.bridge.ask(lambda engine: engine.processes.pin(model_id, pinned=pinned))
+
+
+async def autostart_with_hive(app: "RbeeApp", situation: Situation) -> None:
+    """Have a starting hive start a worker on the model under the cursor, or not any more."""
+    line = situation.line
+    if isinstance(line, ModelLine | ProcessLine):
+        model_id = line.entry.id if isinstance(line, ModelLine) else line.running.model
+        await app.bridge.ask(
+            lambda engine: autostart.mark(
+                engine.root, model_id, on=model_id not in autostart.marked(engine.root)
+            )
+        )
 
 
 async def _until_shown(app: "RbeeApp", model_id: str) -> None:
