@@ -503,6 +503,7 @@ class TestWorker:
         async with cockpit(root, "http://127.0.0.1:9") as here:
             await here.press("2", "i")
             await here.sees("Install a worker", "llm-worker-cpu", "✓ best", "offered")
+            assert "llm-worker-cpu" in here.row("▎")
             await here.press("escape")
             await here.back()
 

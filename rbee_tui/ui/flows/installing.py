@@ -100,7 +100,8 @@ def _offered(engine: "Engine") -> list[Offered]:
         found.append(
             Offered(verdict, artifact.version, newer, versions.name_before(entry), artifact.catalog or "")
         )
-    return found
+    # The cursor begins on the one that Enter should take.
+    return sorted(found, key=lambda each: (not each.verdict.taken, not each.verdict.usable))
 
 
 def _choice(offered: Offered, app: "RbeeApp") -> Choice:
