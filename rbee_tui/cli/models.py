@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from rbee_tui.cli import elsewhere, output, updating
 from rbee_tui.cli.groups import ListingGroup
@@ -14,6 +15,7 @@ from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.describe import pull_command
 from rbee_tui.engine.errors import IntegrityError, UsageError
 from rbee_tui.engine.plain import as_dict
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, size
 
 if TYPE_CHECKING:
@@ -82,11 +84,14 @@ def status_word(status: object) -> str:
 @click.argument("model")
 @json_option
 def show(*, model: str, as_json: bool) -> None:
-    """Show all that is known of a model."""
-    catalog = ModelCatalog()
-    entry = catalog.get(find(catalog, model))
+    """Show all that is known of a model: entry, header, files, licence, source, fit, workers."""
+    from rbee_tui.engine.about import about  # noqa: PLC0415 - only this verb looks so closely
+
+    house = engine("models show")
+    entry = house.models.get(find(house.models, model))
+    more = about(house, entry)
     if as_json:
-        output.print_json(entry)
+        output.print_json({**msgspec.to_builtins(entry), "about": more})
         return
     fields = {"id": entry.id, "health": str(entry.health), "reason": entry.reason}
     if entry.artifact is not None:
@@ -95,12 +100,16 @@ def show(*, model: str, as_json: bool) -> None:
         "created": entry.created_at or "",
         "updated": entry.updated_at or "",
         "directory": entry.directory,
+        "bytes": more.held,
+        **more.header,
+        **{f"on {name}": said for name, said in more.fit.items()},
+        "served by": ", ".join(more.workers),
     }
     output.print_fields(fields)
     for file in entry.artifact.files if entry.artifact else []:
         proof = file.sha256 or file.blob_id or "no hash"
         output.result(
-            f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof)[:16]:16}  "
+            f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof):64}  "
             f"{clean(file.outside or file.path)}"
         )
 
@@ -113,6 +122,7 @@ def _fields(model: Model) -> dict[str, str]:
         "size": f"{size(model.size_bytes)} ({model.size_bytes:,} bytes)",
         "repository": model.repo or "",
         "revision": model.revision or "",
+        "follows": (model.requested_revision or MAIN) if model.repo else "",
         "source": model.source_url,
         "format": model.format or "",
         "architecture": model.architecture or "",

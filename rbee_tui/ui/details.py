@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.spans import span
 from rbee_tui.engine.text import clean, duration, memory, size
 from rbee_tui.engine.workers.deaths import Death
@@ -21,14 +23,18 @@ from rbee_tui.ui.lines import (
     WorkerLine,
 )
 
+if TYPE_CHECKING:
+    from rbee_tui.engine.about import About
+
 Lines = list[tuple[str, str]]
 _REPO_IN_URL = re.compile(r"https?://[^/]+/(?P<repo>[\w.-]+/[\w.-]+)/resolve/[^/]+/(?P<file>.+)$")
 
 
-def of(line: Line) -> tuple[str, Lines]:
-    """A title and the lines."""
+def of(line: Line, more: "About | None" = None) -> tuple[str, Lines]:
+    """A title and the lines; of a model `more` is what its header and this machine say."""
     if isinstance(line, ModelLine):
-        return f"Model {clean(line.entry.id)}", [*_fields(_model(line.entry)), *_files(line.entry)]
+        known = [*_fields(_model(line.entry)), *_files(line.entry)]
+        return f"Model {clean(line.entry.id)}", [*known, *(_more(more) if more else [])]
     if isinstance(line, ProcessLine):
         return f"Worker on {clean(line.running.model)}", list(_fields(_process(line.running)))
     if isinstance(line, DeadLine):
@@ -61,6 +67,7 @@ def _model(entry: Entry[Model]) -> Iterator[tuple[str, str]]:
         yield "licence", model.license or ""
         yield "repository", model.repo or ""
         yield "commit", model.revision or ""
+        yield "follows", (model.requested_revision or MAIN) if model.repo else ""
         yield "source", model.source_url
         yield "verified", model.verified_at or "not yet"
     yield "created", entry.created_at or ""
@@ -83,8 +90,25 @@ def _files(entry: Entry[Model]) -> Lines:
     for file in model.files:
         proof = file.sha256 or file.blob_id or "no hash"
         lines.append(
-            (f"{size(file.size_bytes):>9}  {clean(file.role):9}  {clean(proof)[:16]}  {clean(file.path)}", "")
+            (f"{size(file.size_bytes):>9}  {clean(file.role):9}  {clean(file.outside or file.path)}", "")
         )
+        lines.append((f"{'':>9}  {'':9}  {clean(proof)}", "quiet"))
+    return lines
+
+
+def _more(more: "About") -> Lines:
+    parts = (
+        ("what its header says", [*more.header.items()]),
+        ("where it fits", [*more.fit.items()]),
+        (
+            "here",
+            [("bytes", more.held), ("projector", more.projector), ("served by", ", ".join(more.workers))],
+        ),
+    )
+    lines: Lines = []
+    for title, pairs in parts:
+        if shown := _fields(iter(pairs)):
+            lines += [("", ""), (title, "strong"), *shown]
     return lines
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from rbee_tui.engine.about import About
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.choices import group
@@ -85,6 +86,14 @@ def screen(
 
 
 # Things
+
+
+ABOUT = About(
+    header={"layers": "32, 4,096 wide", "heads": "32, 8 for keys and values", "vocabulary": "128,256 tokens"},
+    fit={"GPU0": "fits up to 131,072 tokens", "CPU": "fits up to 32,768 tokens"},
+    held="copied",
+    workers=["llm-worker-cuda is ready on port 41877"],
+)
 
 
 def usage() -> Usage:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from rbee_tui.engine.about import About
 from rbee_tui.engine.artifacts import Health, ModelFile, failed
 from rbee_tui.ui import details
 from rbee_tui.ui.house import Activity
@@ -25,8 +26,17 @@ class TestText:
         text = said(ModelLine(a_model(files=files, license="mit", repo="acme/tiny")))
         for part in ("Model tiny", "4.9 GB (4,900,000,000 bytes)", "131,072 tokens", "mit", "acme/tiny"):
             assert part in text
-        assert "4.0 MB  weights    abababababababab  a.gguf" in text
+        assert "4.0 MB  weights    a.gguf" in text
+        assert "ab" * 32 in text
         assert "architecture" not in text
+
+    def test_what_lies_beyond_its_entry(self):
+        """What its header says, where it fits, whose the bytes are and who serves it."""
+        more = About(header={"layers": "2, 256 wide"}, fit={"CPU": "fits up to 4,096 tokens"}, held="linked")
+        text = "\n".join(text for text, _ in details.of(ModelLine(a_model()), more)[1])
+        for part in ("layers  2, 256 wide", "CPU  fits up to 4,096 tokens", "bytes  linked"):
+            assert part in text
+        assert "served by" not in text
 
     def test_an_ill_one(self):
         """With the reason, and the error of its last download."""

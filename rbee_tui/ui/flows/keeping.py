@@ -30,6 +30,7 @@ from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.text import TextScreen
 
 if TYPE_CHECKING:
+    from rbee_tui.engine.about import About
     from rbee_tui.engine.engine import Engine
     from rbee_tui.ui.app import RbeeApp
 
@@ -38,9 +39,19 @@ _LOOK_SECONDS = 0.5
 
 async def show_details(app: "RbeeApp", situation: Situation) -> None:
     """Show all that is known of the line under the cursor."""
-    if situation.line is not None:
-        title, lines = details.of(situation.line)
+    line = situation.line
+    if line is not None:
+        more = (
+            await app.bridge.ask(lambda engine: _about(engine, line)) if isinstance(line, ModelLine) else None
+        )
+        title, lines = details.of(line, more)
         await app.push_screen_wait(TextScreen(title, lines, app.glyphs))
+
+
+def _about(engine: "Engine", line: ModelLine) -> "About":
+    from rbee_tui.engine.about import about  # noqa: PLC0415 - the first picture does not wait for it
+
+    return about(engine, line.entry)
 
 
 async def verify(app: "RbeeApp", situation: Situation) -> None:
