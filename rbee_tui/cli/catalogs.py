@@ -5,7 +5,7 @@ import click
 from rbee_tui.cli import output
 from rbee_tui.cli.options import confirm, json_option, run, yes_option
 from rbee_tui.engine.errors import NetworkError
-from rbee_tui.engine.listing.catalogs import Catalogs, Known
+from rbee_tui.engine.listing.catalogs import Catalogs, Known, normal
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean
 
@@ -57,6 +57,9 @@ async def trust_asking(trusted: Catalogs, url: str, key: str, *, yes: bool) -> K
     """Pin a catalog's key, as given or after a question that shows it, and fetch its listing."""
     if not key:
         key = await trusted.key_of(url)
+        before = next((known.pin.key for known in trusted.trusted() if known.pin.url == normal(url)), key)
+        if before != key:
+            output.note(f"{clean(url)} was trusted by another key until now:\n  {before}")
         output.note(
             f"{clean(url)} has the key\n  {key}\nOn the server rbee workers key says which one it is."
         )

@@ -101,9 +101,10 @@ class TestTheWholeWay:
         code, out, err = client.ended("workers", "trust", url, "--yes")
         assert (code, out) == (0, f"{url}\n")
         assert key in err
-        client.fails(
-            "workers", "trust", url, "--key", "ed25519:" + "A" * 43 + "=", code=4, saying="another key"
-        )
+        other = "ed25519:" + "A" * 43 + "="
+        client.fails("workers", "trust", url, "--key", other, code=4, saying="another key")
+        _, _, err = client.ended("workers", "trust", url, "--yes")
+        assert f"was trusted by another key until now:\n  {other}" in err
 
     def test_a_reader_without_rbee(self, url: str):
         """The specification's three endpoints."""
