@@ -6,22 +6,31 @@ _TIME_CONSTANT = 3.0  # seconds; long enough to be read, short enough to show a 
 
 
 class Meter:
-    """Bytes per second of a growing counter, smoothed exponentially over about three seconds."""
+    """Bytes per second of a growing counter, smoothed exponentially over about three seconds.
+
+    Until it has been looked at for so long it is the plain average since the first byte, however short the
+    first moment was.
+    """
 
     def __init__(self) -> None:
         self.rate = 0.0
         self._count: int | None = None
         self._at = 0.0
+        self._sum = 0.0
+        self._weight = 0.0
+        """Of all samples so far; it comes to one with time."""
 
     def update(self, count: int, now: float) -> float:
         """Take a sample of the counter at `now` (seconds, monotonic) and return the rate."""
         if self._count is None or count < self._count:
-            self._count, self._at, self.rate = count, now, 0.0
-            return 0.0
-        span = now - self._at
+            self._count, self._at = count, now
+            self.rate = self._sum = self._weight = 0.0
+        span, grown = now - self._at, count - self._count
         if span > 0:
-            sample = (count - self._count) / span
-            weight = 1.0 if self.rate == 0.0 else 1.0 - math.exp(-span / _TIME_CONSTANT)
-            self.rate += weight * (sample - self.rate)
+            if grown or self._weight:
+                fade = math.exp(-span / _TIME_CONSTANT)
+                self._sum = self._sum * fade + (1.0 - fade) * grown / span
+                self._weight = self._weight * fade + (1.0 - fade)
+                self.rate = self._sum / self._weight
             self._count, self._at = count, now
         return self.rate

@@ -25,6 +25,22 @@ class TestMeter:
             rate = meter.update(1000, float(second))
         assert 0 < rate < 50
 
+    def test_a_first_burst_is_soon_put_right(self):
+        """What a short first moment brought says little: after half a second the average counts."""
+        meter = Meter()
+        meter.update(0, 0.0)
+        meter.update(1000, 0.001)
+        for tick in range(1, 26):
+            rate = meter.update(1000 + 100 * tick, 0.02 * tick)
+        assert 5000 <= rate < 8000
+
+    def test_waiting_for_the_first_byte_is_no_part_of_it(self):
+        """The rate is right as soon as something comes."""
+        meter = Meter()
+        for second in range(10):
+            meter.update(0, float(second))
+        assert meter.update(100, 10.0) == 100.0
+
     def test_a_counter_that_starts_again_starts_the_rate_again(self):
         """A file that begins at zero once more does not show a negative rate."""
         meter = Meter()
