@@ -103,7 +103,12 @@ class TestLeftBehind:
             assert job(process).holder == other.pid
             hub.rate = None
             wait_for(lambda: job(process).state == "done", 40)
-            wait_for(lambda: runner.runner_lock(Root(rbee.home)).holder().pid == process.process.pid)
+            # The file is empty for the moment in which a lock is signed.
+            wait_for(
+                lambda: (
+                    (new := runner.runner_lock(Root(rbee.home)).holder()) and new.pid == process.process.pid
+                )
+            )
             second = rbee.start("hive", "--no-listen")
             assert "(rbee hive)" in second.communicate(timeout=60)[1]
             assert second.returncode == 4
