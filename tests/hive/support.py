@@ -105,7 +105,7 @@ class HiveProcess:
         return dict(events)["result"]
 
     def following(self, path: str) -> Iterator[tuple[str, Any]]:
-        """The events of a stream as they come; leaving the loop closes it."""
+        """The events of a stream as they come, a comment as an empty one; leaving the loop closes it."""
         headers = {"Authorization": f"Bearer {self.token}"}
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as to:
             to.request("GET", path, headers=headers)
@@ -114,7 +114,7 @@ class HiveProcess:
             while line := answer.readline().decode():
                 block += line
                 if line == "\n":
-                    yield from events_in(block.strip())
+                    yield from events_in(block.strip()) if "data: " in block else [("", "")]
                     block = ""
 
     def log(self) -> list[dict[str, Any]]:

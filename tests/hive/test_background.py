@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -280,7 +281,10 @@ async def follow_facts(engine: Engine, facts: list[str]) -> None:
 
 def is_told(process: HiveProcess, job_id: str, state: str) -> bool:
     """Whether the hive's stream of a download comes to tell this state."""
-    return any(
-        kind == "progress" and data["state"] == state
-        for kind, data in process.following(f"/v1/jobs/{job_id}/stream")
-    )
+    until = time.monotonic() + SECONDS
+    for kind, data in process.following(f"/v1/jobs/{job_id}/stream"):
+        if kind == "progress" and data["state"] == state:
+            return True
+        if time.monotonic() > until:
+            break
+    return False
