@@ -184,6 +184,7 @@ class Installer:
                         python=python,
                     )
                 )
+                sweep(self._workers, worker_id)
             finally:
                 staging.clear()
         self._facts.tell("worker.added", worker_id, f"{runtime} of rbee's own environment can be used")

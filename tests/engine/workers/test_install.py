@@ -339,6 +339,7 @@ class TestEnvironment:
         assert house.workers.get("llm-worker-xllamacpp").health is not Health.OK
         (entry,) = house.installer.register_environment()
         assert entry.health is Health.OK
+        assert len(list(Path(entry.directory).iterdir())) == 2  # its metadata, and no copy of what it was
 
     @pytest.mark.parametrize("fault", ["broken", "no devices"])
     def test_one_that_does_not_run_is_not_listed(self, house: House, python: Path, fault):
