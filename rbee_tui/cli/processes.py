@@ -1,6 +1,7 @@
 """`rbee ps`, `prompt`, `logs`, `stop`: workers that run, one for a model."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LISTING = "rbee ps lists those that run"
 _FOLLOW_SECONDS = 0.2
+_RATE_SECONDS = 0.3
 
 
 @click.command()
@@ -28,6 +30,9 @@ def ps(*, dead: bool, as_json: bool) -> None:
     """List the workers that run, whoever started them."""
     house = engine("ps")
     running = house.processes.list()
+    if any(each.load is not None and each.load.tokens_per_second is None for each in running):
+        time.sleep(_RATE_SECONDS)  # a rate is what comes between two looks
+        running = house.processes.list()
     deaths = house.processes.deaths()
     if as_json:
         output.print_json(deaths if dead else running)
@@ -70,6 +75,10 @@ def print_running(running: "list[RunningWorker]") -> None:
         output.Column("STATE", paint=output.health),
         output.Column("PID", right=True),
         output.Column("MEMORY", right=True),
+        output.Column("GPU", right=True),
+        output.Column("FORESEEN", right=True),
+        output.Column("TOK/S", right=True),
+        output.Column("SLOTS", right=True),
         output.Column("CONTEXT", right=True),
         output.Column("URL"),
         output.Column("WORKER"),
@@ -80,6 +89,10 @@ def print_running(running: "list[RunningWorker]") -> None:
             each.state,
             str(each.pid),
             memory(each.memory_bytes) if each.memory_bytes else "",
+            memory(each.gpu_memory_bytes) if each.gpu_memory_bytes else "",
+            memory(each.estimate_bytes),
+            f"{each.load.tokens_per_second:.1f}" if each.load and each.load.tokens_per_second else "",
+            f"{each.load.busy_slots}/{each.load.slots}" if each.load else "",
             f"{each.context:,}" if each.context else "",
             each.url or "",
             each.worker,
@@ -172,8 +185,6 @@ def tail(path: Path, count: int) -> tuple[list[str], int]:
 
 def new_lines(path: Path, offset: int) -> Iterator[str]:
     """Whole lines written to a file from `offset` on, for ever; a file that was replaced begins anew."""
-    import time  # noqa: PLC0415 - only a follower waits
-
     rest = b""
     inode = path.stat().st_ino
     while True:

@@ -121,14 +121,47 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "URL", running.url
     yield "API key", "y copies it" if running.api_key else ""
     yield "context", f"{running.context:,} tokens"
-    yield "estimated", memory(running.estimate_bytes)
-    yield "measured", memory(running.memory_bytes) if running.memory_bytes else ""
+    yield (
+        "layers",
+        f"{running.gpu_layers} of {running.of_layers} on {running.device}" if running.gpu_layers else "",
+    )
+    yield "threads", str(running.threads) if running.threads else ""
+    yield from _load(running)
+    yield "foreseen", memory(running.estimate_bytes)
+    yield "measured", _measured(running)
     yield "stays", _stay(running)
     yield "started again", f"{running.restarts} times; last: {running.crash}" if running.restarts else ""
     yield "pid", str(running.pid)
     yield "started", running.started_at
     yield "ready", running.ready_at or ""
     yield "log", running.log
+
+
+def _load(running: RunningWorker) -> Iterator[tuple[str, str]]:
+    load = running.load
+    if load is None:
+        return
+    yield (
+        "slots",
+        f"{load.busy_slots} of {load.slots} answer" + (f", {load.waiting} wait" if load.waiting else ""),
+    )
+    yield "tokens/s", f"{load.tokens_per_second:,.1f} now" if load.tokens_per_second else ""
+    yield "on average", f"{load.mean_tokens_per_second:,.1f} tokens/s" if load.mean_tokens_per_second else ""
+    yield "tokens", f"{load.tokens_read:,} read, {load.tokens_written:,} written"
+
+
+def _measured(running: RunningWorker) -> str:
+    """What it takes beside what was foreseen, and of what kind it is."""
+    measured = running.measured_bytes
+    if not measured:
+        return ""
+    apart = 100 * (measured - running.estimate_bytes) / max(1, running.estimate_bytes)
+    where = (
+        f" ({memory(running.memory_bytes or 0)} of main memory, {memory(running.gpu_memory_bytes)} on GPUs)"
+        if running.gpu_memory_bytes
+        else " of main memory"
+    )
+    return f"{memory(measured)}{where}, {apart:+.0f} %"
 
 
 def _stay(running: RunningWorker) -> str:

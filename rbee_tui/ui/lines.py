@@ -233,8 +233,15 @@ def context(tokens: int | None) -> str:
 WORKER_COLUMNS = (
     Column("STATE", 12),
     Column("MEMORY", 9, right=True),
+    Column("TOK/S", 6, right=True),
     Column("PORT", 6, right=True),
     Column("NAME", 16, weight=1),
+)
+NARROW_WORKER_COLUMNS = (
+    Column("STATE", 12),
+    Column("MEMORY", 9, right=True),
+    Column("PORT", 6, right=True, cell=3),
+    Column("NAME", 16, weight=1, cell=4),
 )
 _SHOWN_BY_THEMSELVES = frozenset({"installing", "starting"})
 
@@ -256,16 +263,29 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
     if isinstance(line, ProcessLine):
         each = line.running
         state, style = process_state(each, glyphs)
-        held = memory(each.memory_bytes) if each.memory_bytes else ""
+        held = memory(each.measured_bytes) if each.measured_bytes else ""
+        rate = f"{each.load.tokens_per_second:.1f}" if each.load and each.load.tokens_per_second else ""
         port = f":{each.port}" if each.port else ""
-        return Cell(state, style), Cell(held), Cell(port, "accent"), Cell(clean(each.model))
+        return (
+            Cell(state, style),
+            Cell(held),
+            Cell(rate, "accent"),
+            Cell(port, "accent"),
+            Cell(clean(each.model)),
+        )
     if isinstance(line, ActivityLine):
         text = f"{glyphs.busy} {line.activity.verb}"
-        return Cell(text, "busy"), Cell(clean(line.activity.id), span=3), Cell(""), Cell("")
+        return Cell(text, "busy"), Cell(clean(line.activity.id), span=4), Cell(""), Cell(""), Cell("")
     if isinstance(line, DeadLine):
         word, style = ("unloaded", "quiet") if line.death.in_order else (f"{glyphs.wrong} gone", "wrong")
         said = f"{clean(line.death.model)}: {line.death.sentence}"
-        return Cell(word, style), Cell(said, "" if style == "quiet" else style, span=3), Cell(""), Cell("")
+        return (
+            Cell(word, style),
+            Cell(said, "" if style == "quiet" else style, span=4),
+            Cell(""),
+            Cell(""),
+            Cell(""),
+        )
     assert isinstance(line, WorkerLine)  # noqa: S101 - for the type checker: the pane has no other lines
     entry = line.entry
     worker = entry.artifact
@@ -274,7 +294,7 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
     else:
         state = Cell(f"{glyphs.wrong} {entry.health}", "wrong")
     said = f"{clean(entry.id)}  {clean(worker.version)}" if worker else clean(entry.id)
-    return state, Cell(said, "quiet", span=3), Cell(""), Cell("")
+    return state, Cell(said, "quiet", span=4), Cell(""), Cell(""), Cell("")
 
 
 def process_state(running: RunningWorker, glyphs: Glyphs) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from rbee_tui.engine.probing import Probe
 from rbee_tui.engine.variants import Verdict
 from rbee_tui.engine.workers.deaths import Death, certify, with_retry
 from rbee_tui.engine.workers.outlook import Outlook
-from rbee_tui.engine.workers.record import Exit
+from rbee_tui.engine.workers.record import Exit, Load
 from rbee_tui.engine.workers.supervise import RunningWorker
 from rbee_tui.ui.app import Options, RbeeApp
 
@@ -206,6 +206,22 @@ def worker(worker_id: str, worker_type: str, version: str = "2026.10.11549", **m
     )
 
 
+def load(state: str) -> Load | None:
+    """What a ready worker does."""
+    if state != "ready":
+        return None
+    return Load(
+        tokens_per_second=83.4,
+        mean_tokens_per_second=81.9,
+        requests=1,
+        waiting=0,
+        slots=1,
+        busy_slots=1,
+        tokens_written=18_204,
+        tokens_read=2_310,
+    )
+
+
 def running(name: str, state: str, port: int, gib: float | None, variant: str = "cuda") -> RunningWorker:
     """A running worker."""
     return RunningWorker(
@@ -224,6 +240,7 @@ def running(name: str, state: str, port: int, gib: float | None, variant: str = 
         reason="it runs on GPU0, with 45.0 GiB of memory free",
         devices=("GPU0",),
         log=f"{HOME}/state/logs/{name}.log",
+        load=load(state),
         estimate_bytes=int(9.1 * GIB),
         memory_bytes=int(gib * GIB) if gib else None,
     )

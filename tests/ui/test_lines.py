@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from rbee_tui.engine.artifacts import DOWNLOADING, Health
+from rbee_tui.engine.workers.record import Load
 from rbee_tui.ui import lines
 from rbee_tui.ui.glyphs import ASCII, UNICODE
 from rbee_tui.ui.house import Activity
@@ -124,20 +125,32 @@ class TestWorkers:
         ]
 
     def test_one_that_runs(self):
-        """State, memory, port, model; what is not known yet is left out."""
-        assert texts(lines.worker_cells(ProcessLine(a_running()), UNICODE)) == [
+        """State, memory, tokens per second, port, model; what is not known yet is left out."""
+        load = Load(
+            tokens_per_second=41.25,
+            mean_tokens_per_second=40.0,
+            requests=1,
+            waiting=0,
+            slots=1,
+            busy_slots=1,
+            tokens_written=100,
+            tokens_read=10,
+        )
+        running = a_running(load=load, gpu_memory_bytes=1 << 30)
+        assert texts(lines.worker_cells(ProcessLine(running), UNICODE)) == [
             "✓ ready",
-            "2.0 GiB",
+            "3.0 GiB",
+            "41.2",
             ":4242",
             "tiny",
         ]
         loading = a_running(state="loading", port=0, memory_bytes=None)
-        assert texts(lines.worker_cells(ProcessLine(loading), UNICODE)) == ["● loading", "", "", "tiny"]
+        assert texts(lines.worker_cells(ProcessLine(loading), UNICODE)) == ["● loading", "", "", "", "tiny"]
 
     def test_the_others(self):
         """Their words go over the columns that they have nothing for."""
         installed = lines.worker_cells(WorkerLine(a_worker()), UNICODE)
-        assert (texts(installed)[:2], installed[1].span) == (["installed", "llm-worker-cpu  1.2"], 3)
+        assert (texts(installed)[:2], installed[1].span) == (["installed", "llm-worker-cpu  1.2"], 4)
         ill = lines.worker_cells(WorkerLine(a_worker(health=Health.MISSING)), UNICODE)
         assert texts(ill)[0] == "✗ missing"
         doing = lines.worker_cells(ActivityLine(Activity("installing", "w")), UNICODE)

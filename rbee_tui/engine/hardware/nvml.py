@@ -67,6 +67,21 @@ class Library:
                 return self._start()
             return self._guarded()
 
+    def processes(self) -> dict[int, int]:
+        """Bytes that each process has on the GPUs together, by pid; none where NVML does not tell.
+
+        The pids are those of the driver's own namespace: in a container they may be others.
+        """
+        if not self.ask().nvml.available:
+            return {}
+        with self._lock:
+            if self._pynvml is None:
+                return {}
+            try:
+                return _held(self._pynvml)
+            except self._pynvml.NVMLError:
+                return {}
+
     def _start(self) -> Answer:
         if self._failed is not None and time.monotonic() - self._failed_at < RETRY_S:
             return self._failed
@@ -125,6 +140,17 @@ def _answer(pynvml: Any) -> Answer:
     count = pynvml.nvmlDeviceGetCount()
     gpus = [gpu for index in range(count) for gpu in _gpu(pynvml, index, driver)]
     return Answer(Nvml(available=True, driver=driver or None, cuda=cuda), tuple(gpus))
+
+
+def _held(pynvml: Any) -> dict[int, int]:
+    """What each process holds, over all GPUs and instances; a lost GPU holds nothing."""
+    held: dict[int, int] = {}
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with contextlib.suppress(pynvml.NVMLError):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                held[each.pid] = held.get(each.pid, 0) + (each.usedGpuMemory or 0)
+    return {pid: size for pid, size in held.items() if size}
 
 
 def _gpu(pynvml: Any, index: int, driver: str) -> Iterator[Gpu]:

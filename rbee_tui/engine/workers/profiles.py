@@ -87,6 +87,11 @@ def health(runtime: str) -> str:
     return _PROFILES[runtime].health if runtime in _PROFILES else "/health"
 
 
+def tells(runtime: str) -> bool:
+    """Whether a runtime tells its tokens, requests and slots."""
+    return runtime in _PROFILES and _PROFILES[runtime].metrics
+
+
 def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[str]:
     """The command line for a worker; the key goes by file, since everybody can read arguments.
 

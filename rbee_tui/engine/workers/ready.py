@@ -16,6 +16,19 @@ _TAIL_LINES = 15
 _LOG_BYTES = 1 << 20
 
 
+def fetch(port: int, path: str, key: str, seconds: float) -> bytes | None:
+    """What a GET on loopback answers with 200, at most 1 MiB; None where it does not within `seconds`."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+        answer = connection.getresponse()
+        return answer.read(_LOG_BYTES) if answer.status == OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
 def status(port: int, path: str, key: str = "", seconds: float = 1.0) -> int | None:
     """The status that a GET on loopback answers with; None when nobody does within `seconds`.
 
@@ -62,6 +75,16 @@ def memory(pid: int) -> int | None:
         return sum(each.memory_full_info().uss for each in (keeper, *keeper.children(recursive=True)))
     except (psutil.Error, AttributeError):
         return None
+
+
+def family(pid: int) -> list[int]:
+    """A keeper's pid, and those of all below it."""
+    import psutil  # noqa: PLC0415 - as above
+
+    try:
+        return [pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return [pid]
 
 
 def tail(record: Running) -> str:

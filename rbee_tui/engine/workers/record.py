@@ -18,6 +18,24 @@ COOKIE = "RBEE_COOKIE"
 _PRIVATE = 0o600
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker does now, as its runtime tells."""
+
+    tokens_per_second: float | None
+    """Written since the look before; None at a first look while it answers."""
+    mean_tokens_per_second: float | None
+    """Over its finished answers; None before the first."""
+    requests: int
+    """Under way."""
+    waiting: int
+    """For a slot."""
+    slots: int
+    busy_slots: int
+    tokens_written: int
+    """Since it was started."""
+    tokens_read: int
+
+
 class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """One running worker, as a person or a script wants to know it."""
 
@@ -58,9 +76,20 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was started again after a crash."""
     crash: str = ""
     """How it crashed last, since it was started; empty where it did not."""
+    load: Load | None = None
+    """What it does now; None where it is not ready, or its runtime does not tell."""
+    gpu_memory_bytes: int | None = None
+    """What its processes have on GPUs; None where they have nothing, or the driver does not tell."""
     estimate_bytes: int
     memory_bytes: int | None
     """Memory that only the process and its children have (USS); None when it cannot be read."""
+
+    @property
+    def measured_bytes(self) -> int | None:
+        """What it takes, to stand beside the estimate: main memory and GPUs."""
+        if self.memory_bytes is None:
+            return None
+        return self.memory_bytes + (self.gpu_memory_bytes or 0)
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from rbee_tui.engine.text import clean, now
 from rbee_tui.engine.workers import ending, prompting, ready, wishes
 from rbee_tui.engine.workers.burying import Undertaker
 from rbee_tui.engine.workers.deaths import Death
+from rbee_tui.engine.workers.live import Watcher
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.presets import Presets
 from rbee_tui.engine.workers.profiles import HOST
@@ -47,6 +48,7 @@ class Supervisor:
         self._facts = facts
         self._records = Records(root)
         self.presets = Presets(root)
+        self._watcher = Watcher()
         self._starter = Starter(root, models, workers, facts)
         self._undertaker = Undertaker(root, self._starter, facts)
 
@@ -137,6 +139,8 @@ class Supervisor:
             ends_with_screen=record.ends_with is not None,
             restarts=note.restarts if note else 0,
             crash=self._undertaker.certify(record).sentence if note else "",
+            load=self._watcher.load(record, key),
+            gpu_memory_bytes=self._watcher.gpu_memory(record),
             estimate_bytes=record.estimate,
             memory_bytes=ready.memory(pid) if pid else None,
         )

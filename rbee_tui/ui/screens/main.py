@@ -19,6 +19,7 @@ from rbee_tui.ui.lines import (
     MODEL_COLUMNS,
     NARROW_DOWNLOAD_COLUMNS,
     NARROW_MODEL_COLUMNS,
+    NARROW_WORKER_COLUMNS,
     SINGLE_DOWNLOAD_COLUMNS,
     WORKER_COLUMNS,
     Column,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 PANES: tuple[str, ...] = ("models", "workers", "downloads")
 _WIDE_DOWNLOADS, _NARROW_DOWNLOADS = 100, 70
+_WIDE_WORKERS = 56
 _PARTS = frozenset({*PANES, "panes", "hardware", "narration", "filter", "keys"})
 _BARS = 3
 """Rows that are no pane: hardware, narration, keys."""
@@ -86,7 +88,7 @@ class MainScreen(Screen[None]):
                 _model_columns, lambda line: model_cells(line, glyphs), glyphs, id="models"
             )
             yield ListPane[Line](
-                lambda _: WORKER_COLUMNS, lambda line: worker_cells(line, glyphs), glyphs, id="workers"
+                _worker_columns, lambda line: worker_cells(line, glyphs), glyphs, id="workers"
             )
             yield ListPane[Line](
                 _download_columns,
@@ -317,6 +319,10 @@ class TooSmall(DrawnLines):
 
 def _model_columns(width: int) -> Sequence[Column]:
     return MODEL_COLUMNS if width >= layout.SINGLE_COLUMNS else NARROW_MODEL_COLUMNS
+
+
+def _worker_columns(width: int) -> Sequence[Column]:
+    return WORKER_COLUMNS if width >= _WIDE_WORKERS else NARROW_WORKER_COLUMNS
 
 
 def _download_columns(width: int) -> Sequence[Column]:

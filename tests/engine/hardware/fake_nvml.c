@@ -9,6 +9,7 @@
  *   FAKE_NVML_MIG          GPU 0 is in MIG mode with so many instances
  *   FAKE_NVML_MEMORY_MIB   memory of each GPU (81920), FAKE_NVML_USED_MIB what is in use (1024)
  *   FAKE_NVML_NAME         name of each GPU, FAKE_NVML_DRIVER the driver's version, FAKE_NVML_CUDA its CUDA (12040)
+ *   FAKE_NVML_PID   a process that has FAKE_NVML_PID_MIB (512) on every GPU
  *   FAKE_NVML_CALLS        a file to which "init" and "shutdown" are appended, a line each
  */
 #include <stdio.h>
@@ -16,10 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, LOST = 15 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, LOST = 15 };
 
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned int gpu, memory; } utilization_t;
+typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_instance, compute_instance; } process_t;
 
 #define MAX 64
 /* A handle is the address of its cell: GPUs first, then the instances of GPU 0. */
@@ -194,6 +196,24 @@ int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned int *degrees)
     if (code == OK)
         *degrees = 62;
     return code;
+}
+
+/* FAKE_NVML_PID has FAKE_NVML_PID_MIB on every GPU. */
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned int *count, process_t *found)
+{
+    int code = state(handle, "processes");
+    unsigned int room = *count;
+    if (code != OK)
+        return code;
+    *count = getenv("FAKE_NVML_PID") ? 1 : 0;
+    if (*count > room)
+        return INSUFFICIENT_SIZE;
+    if (*count) {
+        memset(found, 0, sizeof *found);
+        found->pid = (unsigned int)number("FAKE_NVML_PID", 0);
+        found->used = (unsigned long long)number("FAKE_NVML_PID_MIB", 512) * 1024ULL * 1024ULL;
+    }
+    return OK;
 }
 
 int nvmlDeviceGetPowerUsage(void *handle, unsigned int *milliwatts)

@@ -166,6 +166,30 @@ class TestMig:
         assert gpus[1]["error"] == ""
 
 
+class TestProcesses:
+    """What each process has on the GPUs."""
+
+    CODE = "from rbee_tui.engine.hardware.nvml import Library\nprint(Library().processes())"
+
+    @pytest.mark.parametrize(
+        ("fake", "told"),
+        [
+            ({"gpus": 0, "pid": 42}, {}),
+            ({"gpus": 1}, {}),
+            ({"gpus": 1, "pid": 42, "pid_mib": 3}, {42: 3 << 20}),
+            ({"gpus": 8, "pid": 42, "pid_mib": 3}, {42: 24 << 20}),
+            ({"gpus": 2, "pid": 42, "pid_mib": 3, "lost": "0"}, {42: 3 << 20}),
+            ({"gpus": 1, "pid": 42, "unsupported": "processes"}, {}),
+            ({"gpus": 1, "pid": 42, "init": 9}, {}),
+        ],
+    )
+    def test_it_is_summed_over_the_gpus(
+        self, driver: Path, fake: dict[str, Any], told: dict[int, int]
+    ) -> None:
+        """A lost GPU, one that does not tell and an absent driver hold nothing."""
+        assert run_python(self.CODE, nvml_environment(driver, **fake)) == f"{told}\n".encode()
+
+
 class TestOneInit:
     def test_many_threads_share_one_init(self, driver: Path, tmp_path: Path) -> None:
         """32 readings from 8 threads initialise the library once, and closing shuts it down once."""

@@ -87,6 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             told = {"prompt_tokens_total": posts, "tokens_predicted_total": 2 * posts}
             told["requests_processing"] = 0
             return self.answer(200, "".join("llamacpp:%s %d\n" % each for each in told.items()).encode())
+        if self.path == "/slots":
+            return self.answer(200, b'[{"id": 0, "is_processing": false}]')
         loading = mode == "never" or (mode == "slow" and not os.path.exists(control))
         self.answer(503 if loading or mode == "sick" and os.path.exists(control) else 200)
 
