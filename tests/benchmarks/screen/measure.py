@@ -57,6 +57,8 @@ GOALS: tuple[tuple[str, str, float | None], ...] = (
     ("memory, busy", "MB", 70),
     ("key to paint, busy, p50", "ms", None),
     ("key to paint, busy, p99", "ms", 50),
+    ("key to paint, 8 files at full speed, p50", "ms", None),
+    ("key to paint, 8 files at full speed, p99", "ms", 50),
     ("list of all models in another order", "ms", 100),
     ("stalled link: a transfer's loss", "s", 0.2),
 )
@@ -81,9 +83,9 @@ def environment(root: Path, endpoint: str, library: Path) -> dict[str, str]:
 class Served:
     """The Hub's process; `with` it."""
 
-    def __init__(self, repos: int, size: int, rate: int) -> None:
+    def __init__(self, repos: int, size: int, rate: int, files: int = 1) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "served.py"), *map(str, (repos, size, rate))],
+            [sys.executable, str(HERE / "served.py"), *map(str, (repos, size, rate, files))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -109,11 +111,11 @@ class Served:
         self._process.communicate()
 
 
-async def want(root: Path, endpoint: str, jobs: int) -> None:
+async def want(root: Path, endpoint: str, jobs: int, file: str | None = FILE) -> None:
     """Ask for so many downloads, as `rbee pull --detach` does, and leave them to whoever takes them up."""
     async with ModelProvisioner(Root(root), Hub(endpoint)) as provisioner:
         for number in range(jobs):
-            await provisioner.download_model(repo_name(number), FILE, id=f"arriving-{number:02d}-q4_k_m")
+            await provisioner.download_model(repo_name(number), file, id=f"arriving-{number:02d}-q4_k_m")
 
 
 # One program, once
@@ -205,7 +207,14 @@ def measure(sizes: argparse.Namespace, say: Callable[[str], None] = lambda _: No
             asyncio.run(want(root, served.url, sizes.jobs))
             busy = measure_busy(env, served, sizes)
             say("busy: measured")
-    return {"rbee": idle | busy, "label": label}
+        other = Path(scratch, "other")
+        Root(other).prepare()
+        put_models(other, sizes.models)
+        with Served(2, sizes.full_size, sizes.full_rate, 4) as served:
+            asyncio.run(want(other, served.url, 2, None))
+            full = measure_full(env | {"RBEE_HOME": str(other), "HF_ENDPOINT": served.url}, served, sizes)
+            say("at full speed: measured")
+    return {"rbee": idle | busy | full, "label": label}
 
 
 def measure_label(env: Mapping[str, str], sizes: argparse.Namespace) -> Figures:
@@ -235,10 +244,7 @@ def measure_busy(env: Mapping[str, str], served: Served, sizes: argparse.Namespa
     """The screen on all models and downloads, of which as many move as rbee lets move."""
     with Terminal(SCREEN, env) as terminal:
         terminal.must_show(f"{sizes.models + sizes.jobs:,} ·" if sizes.jobs <= 3 else "of ")
-        until = time.monotonic() + sizes.settle + 20
-        while not any(served.sent().values()):
-            assert time.monotonic() < until, "no download moves"
-            time.sleep(0.1)
+        _until_it_moves(served, sizes.settle)
         time.sleep(sizes.settle)
         found = named("busy", again(lambda: window(terminal, sizes.seconds), 3))
         found["stalled link: a transfer's loss"] = stall(terminal, served, sizes)
@@ -247,16 +253,35 @@ def measure_busy(env: Mapping[str, str], served: Served, sizes: argparse.Namespa
     return found
 
 
+def measure_full(env: Mapping[str, str], served: Served, sizes: argparse.Namespace) -> Figures:
+    """Keys while two downloads of four files each come as fast as they can."""
+    every = 8 * sizes.full_size
+    keys: list[float] = []
+    with Terminal(SCREEN, env) as terminal:
+        terminal.must_show(f"{sizes.models + 2:,} ·")
+        _until_it_moves(served, sizes.settle)
+        while len(keys) < sizes.presses and (sum(served.sent().values()) < every or not keys):
+            keys += key_times(terminal, 2, "jk")
+    return percentiles(sorted(keys), "8 files at full speed")
+
+
+def _until_it_moves(served: Served, settle: float) -> None:
+    until = time.monotonic() + settle + 20
+    while not any(served.sent().values()):
+        assert time.monotonic() < until, "no download moves"
+        time.sleep(0.1)
+
+
 def named(when: str, found: Figures) -> Figures:
     """The figures of a window, said to be of then."""
     return {f"{what}, {when}": value for what, value in found.items()}
 
 
-def percentiles(times: list[float]) -> Figures:
+def percentiles(times: list[float], when: str = "busy") -> Figures:
     """The middle one and the 99th of a hundred."""
     return {
-        "key to paint, busy, p50": times[len(times) // 2],
-        "key to paint, busy, p99": times[min(len(times) - 1, 99 * len(times) // 100)],
+        f"key to paint, {when}, p50": times[len(times) // 2],
+        f"key to paint, {when}, p99": times[min(len(times) - 1, 99 * len(times) // 100)],
     }
 
 
@@ -289,6 +314,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--size", type=int, default=150_000_000, help="bytes of each download")
     parser.add_argument("--rate", type=int, default=2_000_000, help="the Hub's bytes per second")
+    parser.add_argument("--full-size", type=int, default=250_000_000, help="bytes of each of eight files")
+    parser.add_argument("--full-rate", type=int, default=0, help="bytes per second of them all; 0: no limit")
     parser.add_argument("--rounds", type=int, default=7, help="starts")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a window")
     parser.add_argument("--settle", type=float, default=SETTLE, help="seconds before the first window")

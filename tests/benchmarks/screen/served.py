@@ -1,7 +1,8 @@
-"""A speed-limited Hub in a process of its own: `python served.py REPOS BYTES RATE`.
+"""A speed-limited Hub in a process of its own: `python served.py REPOS BYTES RATE [FILES]`.
 
-It prints its address; each line on its standard input is answered with the bytes sent so far of each
-repository, as JSON; the end of its input ends it.
+A rate of 0 is no limit; each repository has one GGUF file, or so many others. It prints its address; each
+line on its standard input is answered with the bytes sent so far of each repository, as JSON; the end of its
+input ends it.
 """
 
 import json
@@ -18,15 +19,20 @@ def repo_name(number: int) -> str:
     return f"bench/arriving-{number:02d}-GGUF"
 
 
-def main(repos: int, size: int, rate: int) -> None:
-    """Serve until nobody asks any more; all repositories have the same bytes, in memory once."""
+def main(repos: int, size: int, rate: int, count: int = 1) -> None:
+    """Serve until nobody asks any more; all files have the same bytes, in memory once."""
     content = b"GGUF" + random.Random(1).randbytes(size - 4)
     names = [repo_name(number) for number in range(repos)]
-    found = [DemoRepo(name, {FILE: content}, commit=f"{at:040x}") for at, name in enumerate(names)]
-    with DemoHub(found, rate) as hub:
+    files = [FILE] if count == 1 else [f"part-{number}.safetensors" for number in range(count)]
+    found = [
+        DemoRepo(name, dict.fromkeys(files, content), commit=f"{at:040x}", tags=["gguf", "safetensors"])
+        for at, name in enumerate(names)
+    ]
+    with DemoHub(found, rate or None) as hub:
         print(hub.url, flush=True)
         for _ in sys.stdin:
-            print(json.dumps({name: hub.bytes_sent(f"{name}/{FILE}") for name in names}), flush=True)
+            sent = {name: sum(hub.bytes_sent(f"{name}/{file}") for file in files) for name in names}
+            print(json.dumps(sent), flush=True)
 
 
 if __name__ == "__main__":

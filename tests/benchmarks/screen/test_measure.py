@@ -15,6 +15,8 @@ TINY = {
     "jobs": 2,
     "size": 4_000_000,
     "rate": 500_000,
+    "full-size": 200_000,
+    "full-rate": 400_000,
     "rounds": 1,
     "seconds": 0.2,
     "settle": 0.2,
@@ -43,7 +45,7 @@ class TestMeasure:
         )
         rows = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
         figures = json.loads(found.read_text())
-        assert len(rows) == len(figures["rbee"]) == 14
+        assert len(rows) == len(figures["rbee"]) == 16
         assert all(row.split("|")[3].strip() for row in rows)
         assert figures["rbee"]["written, busy"] > 0
         assert figures["label"]["memory, idle"] < figures["rbee"]["memory, idle"]
