@@ -86,6 +86,9 @@ class TestSignals:
         finally:
             signal.signal(signal.SIGHUP, before)
         running.process.send_signal(signal.SIGHUP)
+        ignored = re.search(r"SigIgn:\s+(\w+)", Path(f"/proc/{running.process.pid}/status").read_text())
+        assert ignored
+        assert int(ignored[1], 16) & 1 << (signal.SIGHUP - 1)
         assert running.curl("/health").body == "ok"
         assert running.end() == 0
         assert "asked" in running.log()[-1]
@@ -176,6 +179,7 @@ class TestRefusals:
             said = second.communicate(timeout=60)[1]
             assert second.returncode == 4
             assert f"pid {process.process.pid} (rbee hive)" in said
+            assert "one hive serves a root" in said
 
     def test_a_port_that_is_taken(self, tmp_path: Path):
         """It is named, and how to take another."""

@@ -79,6 +79,7 @@ class TestText:
         text = unit.text(["/x", ODD], {"RBEE_HOME": ODD})
         assert words_of(text) == ["/x", ODD]
         assert environment_of(text) == {"RBEE_HOME": ODD}
+        assert "%" not in text.replace("%%", ""), "systemd would put something else in its place"
 
     @pytest.mark.parametrize("word", ["a\nExecStart=/bin/sh", "\0", "\x1b[31m", "a\u2028b"])
     def test_what_would_be_another_line_is_refused(self, word: str):
