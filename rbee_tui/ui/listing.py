@@ -16,37 +16,60 @@ _ABSENT = (Health.MISSING, Health.BROKEN)
 
 
 class ModelList:
-    """The lines of the models; while a download goes on, it costs its own line and not those of all."""
+    """The lines of the models; while a download goes on, it costs its own line and not those of all.
+
+    What a filter looks for in a line is put together once: a letter that is typed costs a search in it.
+    """
 
     def __init__(self) -> None:
         self.held = 0
         """Bytes of the models that are there."""
         self._models: list[Entry[Model]] | None = None
         self._arranged: tuple[Any, ...] = ()
+        self._words: tuple[str, ...] = ()
+        self._all: list[ModelLine] = []
         self._lines: list[ModelLine] = []
         self._at: dict[str, int] = {}
+        self._texts: dict[str, tuple[Entry[Model], str]] = {}
 
     def lines(self, house: House, order: Order, words: Sequence[str]) -> list[ModelLine]:
         """The lines that have all these words, in this order; a list that stays as it is."""
         under_way = models_under_way(house)
-        # All that an order or a filter looks at, the entries aside.
-        arranged = (order, tuple(words), {model_id: bool(each[1]) for model_id, each in under_way.items()})
-        if self._models is not house.models or self._arranged != arranged:
-            self._lines = list(order.sorted(matching(model_lines(house), words)))
-            self._at = {line.key: at for at, line in enumerate(self._lines) if line.key in under_way}
+        # All that an order looks at, the entries aside.
+        arranged = (order, {model_id: bool(each[1]) for model_id, each in under_way.items()})
+        anew = self._models is not house.models or self._arranged != arranged
+        if anew:
+            self._all = list(order.sorted(model_lines(house)))
             self._arranged = arranged
-        else:
-            self._lines = self._lines.copy()
-            for model_id, at in self._at.items():
-                self._lines[at] = ModelLine(self._lines[at].entry, *under_way[model_id])
+        if anew or self._words != tuple(words):
+            self._lines = self._matching(words)
+            self._words = tuple(words)
+            self._at = {line.key: at for at, line in enumerate(self._lines) if line.key in under_way}
+        self._lines = self._lines.copy()
+        for model_id, at in self._at.items():
+            self._lines[at] = ModelLine(self._lines[at].entry, *under_way[model_id])
         if self._models is not house.models:
             self._models = house.models
+            self._texts = {
+                key: self._texts[key] for key in (each.id for each in house.models) if key in self._texts
+            }
             self.held = sum(
                 entry.artifact.size_bytes
                 for entry in house.models
                 if entry.artifact and entry.health not in _ABSENT
             )
         return self._lines
+
+    def _matching(self, words: Sequence[str]) -> list[ModelLine]:
+        if not words:
+            return self._all
+        return [line for line in self._all if all(word in self._text(line) for word in words)]
+
+    def _text(self, line: ModelLine) -> str:
+        known = self._texts.get(line.entry.id)
+        if known is None or known[0] is not line.entry:
+            known = self._texts[line.entry.id] = (line.entry, _text_of(line))
+        return known[1]
 
 
 def matching(lines: list[LineT], words: Sequence[str]) -> list[LineT]:

@@ -282,7 +282,13 @@ class MainScreen(Screen[None]):
         """Filter while one types."""
         if event.input.display:
             self._filters[self._filtered] = event.value
-            self.show({"models", "workers", "jobs"})
+            self._show_filtered()
+
+    def _show_filtered(self) -> None:
+        """Only the pane whose filter it is: a letter does not draw the others."""
+        if self.is_whole:
+            shows = {"models": self._show_models, "workers": self._show_workers}
+            shows.get(self._filtered, self._show_downloads)()
 
     def on_input_submitted(self) -> None:
         """Keep the filter."""

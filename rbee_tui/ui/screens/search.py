@@ -55,6 +55,10 @@ class Memory:
     )
     asked: dict[tuple[str, Filters], int] = field(default_factory=dict[tuple[str, Filters], int])
     """How many results were asked for at most."""
+    lines: dict[tuple[str, Filters], list[Choice]] = field(
+        default_factory=dict[tuple[str, Filters], list[Choice]]
+    )
+    """The results as they are shown: of thousands, making them anew would hold up a key."""
 
 
 class SearchScreen(PickScreen):
@@ -199,7 +203,10 @@ class SearchScreen(PickScreen):
 
     def _put(self, key: tuple[str, Filters]) -> None:
         """Show the results that are known."""
-        self.choices = [_choice(repo) for repo in self._memory.known[key]]
+        lines, found = self._memory.lines.setdefault(key, []), self._memory.known[key]
+        if len(lines) != len(found):
+            lines[:] = [_choice(repo) for repo in found]
+        self.choices = lines
         self.show(self.choices, self._said(key[0]), _NOTHING)
 
     def _said(self, words: str) -> str:

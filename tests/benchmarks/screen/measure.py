@@ -60,8 +60,13 @@ GOALS: tuple[tuple[str, str, float | None], ...] = (
     ("key to paint, 8 files at full speed, p50", "ms", None),
     ("key to paint, 8 files at full speed, p99", "ms", 50),
     ("list of all models in another order", "ms", 100),
+    ("a key typed into the filter, p50", "ms", None),
+    ("a key typed into the filter, p99", "ms", 50),
     ("stalled link: a transfer's loss", "s", 0.2),
 )
+
+
+TYPED = "a key typed into the filter"
 
 
 def environment(root: Path, endpoint: str, library: Path) -> dict[str, str]:
@@ -176,6 +181,22 @@ def other_orders(terminal: Terminal, rounds: int) -> list[float]:
     return found
 
 
+def typing_times(terminal: Terminal, presses: int, words: str = "model") -> list[float]:
+    """Milliseconds from a letter of the filter to the figures of what is left of all models, painted."""
+    found: list[float] = []
+    while len(found) < presses:
+        terminal.press("/")
+        time.sleep(0.3)
+        for number, letter in enumerate(words, start=1):
+            time.sleep(0.1)
+            mark = terminal.mark
+            pressed = terminal.press(letter)
+            found.append(1000 * (terminal.must_show(f"match '{words[:number]}'", mark) - pressed))
+        terminal.press("\x1b")
+        time.sleep(0.5)
+    return sorted(found)
+
+
 def stall(terminal: Terminal, served: Served, sizes: argparse.Namespace) -> float:
     """Seconds of transfer that the transfer which lost most loses to a reader that sleeps."""
     before = served.sent()
@@ -250,6 +271,8 @@ def measure_busy(env: Mapping[str, str], served: Served, sizes: argparse.Namespa
         found["stalled link: a transfer's loss"] = stall(terminal, served, sizes)
         found |= percentiles(key_times(terminal, sizes.presses))
         found["list of all models in another order"] = statistics.median(other_orders(terminal, 2))
+        typed = percentiles(typing_times(terminal, sizes.presses))
+        found |= {what.replace("key to paint, busy", TYPED): value for what, value in typed.items()}
     return found
 
 
