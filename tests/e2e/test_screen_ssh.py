@@ -144,6 +144,7 @@ class TestLogin:
             hub.rate = RATE
             self.add(first, "acme/big", at)
             wait_for(lambda: job(rbee)["downloaded"] > 0)
+            hub.rate = RATE // 16  # it is still to be under way at the next login
             first.signal(signal.SIGKILL)
             first.process.wait(20)
         wait_for(lambda: not screens(home), 5)
