@@ -174,7 +174,7 @@ class Starter:
             log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             child = subprocess.Popen(
-                [str(base_python()), "-I", str(_KEEPER), str(note), *words],
+                [str(base_python()), "-IS", str(_KEEPER), str(note), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

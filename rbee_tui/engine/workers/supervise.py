@@ -35,7 +35,7 @@ LOAD_SECONDS = 120.0
 """How long a worker may load without a new byte in its log."""
 _FOLLOW_SECONDS = 600.0
 _LOCK_SECONDS = 10.0
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.01
 
 
 class Supervisor:
