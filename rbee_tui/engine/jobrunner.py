@@ -108,7 +108,7 @@ class JobRunner:
         self._note("queued")
         try:
             with suppress(transfer.Stopped):
-                await asyncio.to_thread(self._prepare)
+                await asyncio.to_thread(switching.prepare, self._models, self.record)
                 while not self._is_finished and await self._wait_admitted():
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
@@ -123,15 +123,6 @@ class JobRunner:
                 lock.release()
         except RbeeError as error:
             return await asyncio.to_thread(self._fail, error)
-
-    def _prepare(self) -> None:
-        """Mend what a killed run left of a switch; begin with what the newer files share with the old."""
-        record = self.record
-        if not record.staged:
-            return
-        switching.recover(self._models.directory(record.model.id), self._home)
-        entry = self._models.get(record.model.id)
-        switching.gather(self._models.directory(record.model.id), entry.artifact, self._home, record.files)
 
     @property
     def _is_finished(self) -> bool:

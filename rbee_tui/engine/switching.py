@@ -35,6 +35,14 @@ def staging(root: Root, model_id: str) -> Path:
     return root.models / STAGING / ids.directory(model_id)
 
 
+def prepare(models: "ModelCatalog", record: Record) -> None:
+    """Mend what a killed run left of a switch, and begin with what the newer files share with the old."""
+    if record.staged:
+        current, staged = models.directory(record.model.id), staging(models.root, record.model.id)
+        recover(current, staged)
+        gather(current, models.get(record.model.id).artifact, staged, record.files)
+
+
 def gather(current: Path, old: Model | None, staged: Path, files: list[PlannedFile]) -> None:
     """Link what the newer files share with the old ones; where that cannot be, they are fetched again."""
     make_directory(staged, SHARED_MODE)
