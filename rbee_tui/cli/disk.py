@@ -22,9 +22,9 @@ def disk(*, as_json: bool) -> None:
         output.Column("KIND"),
         output.Column("NAME"),
     )
-    output.print_table(
-        columns, [_row(each) for each in found.shares if each.size_bytes or each.elsewhere_bytes]
-    )
+    rows = [_row(each) for each in found.shares if each.size_bytes or each.elsewhere_bytes]
+    if rows:
+        output.print_table(columns, rows)
     for line in said(found):
         output.note(line)
 
