@@ -203,6 +203,13 @@ class Records:
         if again is not None and again.cookie == record.cookie:
             self.path(record.model, "json").unlink(missing_ok=True)
 
+    def sweep(self, model_id: str) -> None:
+        """Remove what killed writers left beside a model's files; the caller holds its start lock."""
+        for kind in ("json", "key", "port", "exit", "death"):
+            path = self.path(model_id, kind)
+            durable.sweep(path)
+            path.with_name(f"{path.name}.tmp").unlink(missing_ok=True)
+
     def ending(self, record: Running) -> Exit | None:
         """How this start ended; None when its keeper could not write it down."""
         found = self.last_ending(record.model)

@@ -185,6 +185,7 @@ class Supervisor:
             before = self._records.read(model_id)
             record = living(before) if before else None
             if record is None:
+                await asyncio.to_thread(self._records.sweep, model_id)
                 if before is not None and before.machine == this_machine():
                     await asyncio.to_thread(ending.sweep, before.cookie)
                 with await _take(self._models.lock(model_id, "start", shared=True), _LOCK_SECONDS):
@@ -298,6 +299,10 @@ class Supervisor:
         self._records.forget(record)
         self._records.forget_ending(model_id)
         self._undertaker.certificates.forget(model_id)
+        lock = self._records.start_lock(model_id)
+        if lock.try_acquire():
+            with lock:
+                self._records.sweep(model_id)
         self._facts.tell("worker.stopped", model_id, f"the worker of {clean(model_id)} is stopped")
         return described
 

@@ -406,6 +406,16 @@ class TestStop:
             await fake.supervisor.stop(MODEL)
         assert fake.told()[-1] == "worker.stopped"
 
+    async def test_what_killed_writers_left_goes_with_it(self, fake: House):
+        """Half-written records of starters that were killed, at the next start and at the stop."""
+        for left in (".tiny.json.0123456789ab.tmp", ".tiny.port.0123456789ab.tmp", "tiny.exit.tmp"):
+            (fake.root.running / left).write_text("half")
+        await fake.supervisor.start(MODEL)
+        assert {path.suffix for path in fake.root.running.iterdir()} == {".json", ".key", ".port"}
+        (fake.root.running / ".tiny.json.0123456789ab.tmp").write_text("half")
+        await fake.supervisor.stop(MODEL)
+        assert {path.suffix for path in fake.root.running.iterdir()} == {".key", ".port"}
+
     async def test_a_stubborn_one_is_made_to(self, fake: House, monkeypatch):
         """SIGKILL after the time to end by itself."""
         monkeypatch.setenv("FAKE_MODE", "stubborn")
