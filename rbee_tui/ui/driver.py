@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import termios
+import threading
 import time
 from codecs import getincrementaldecoder
 from contextlib import suppress
@@ -21,6 +22,8 @@ from textual.drivers.linux_driver import LinuxDriver
 _LOOK_SECONDS = 0.1
 _UNDECIDED_SECONDS = max(1.0, 2 * constants.ESCAPE_DELAY)
 """How long after a byte the parser may still wait for the rest of a sequence."""
+_HOPS = 40
+"""Turns of the loop in which a key goes through its widgets, and its action opens a field or a screen."""
 _CHUNK = 1 << 14
 _READ_BYTES = 1 << 12
 CLOSING = b"\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
@@ -121,7 +124,9 @@ class Driver(LinuxDriver):
                     with suppress(RuntimeError):
                         self._loop.call_soon_threadsafe(self._host.hung_up)
                     return
-                for event in parser.feed(decode(data)):
+                for number, event in enumerate(parser.feed(decode(data))):
+                    if number:
+                        self._settle()
                     self.process_message(event)
                 decided = time.monotonic() + _UNDECIDED_SECONDS
             for event in parser.tick():
@@ -129,6 +134,21 @@ class Driver(LinuxDriver):
         with suppress(EOFError, ParseError):
             for _ in parser.feed(""):
                 pass
+
+    def _settle(self) -> None:
+        """Wait until the last key has done what it does: the next of a burst may be for what it opens.
+
+        A slow link brings keys together that were typed one by one, and Textual sends each to what has the
+        focus at that moment.
+        """
+        for _ in range(_HOPS):
+            passed = threading.Event()
+            try:
+                self._loop.call_soon_threadsafe(passed.set)
+            except RuntimeError:  # the loop has ended
+                return
+            if not passed.wait(_LOOK_SECONDS):
+                return
 
     def start_application_mode(self) -> None:
         """Take the terminal, and read keys."""

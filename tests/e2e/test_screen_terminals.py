@@ -94,6 +94,22 @@ class TestCharacters:
             assert screen.ended() == 0
 
 
+class TestBursts:
+    """A slow link brings keys together that were typed one by one."""
+
+    @pytest.mark.parametrize(
+        ("keys", "shows"),
+        [("2i", "llm-worker-cpu"), ("/q", "match 'q'"), ("aqwen3", "qwen3")],
+        ids=["pane", "field", "screen"],
+    )
+    def test_each_goes_where_the_one_before_leads(self, tmp_path: Path, hub: DemoHub, keys: str, shows: str):
+        """To the pane, the field and the screen that it opens."""
+        with Pty(RBEE, surroundings(tmp_path / "rbee", hub.url), 100, 30) as screen:
+            screen.wait("No workers yet.")
+            screen.press(keys)
+            screen.wait(shows, seconds=5)
+
+
 class TestColours:
     def test_none_are_wanted(self, tmp_path: Path, hub: DemoHub):
         """NO_COLOR: bold and reversed, in the terminal's own colours."""

@@ -232,8 +232,8 @@ class MainScreen(Screen[None]):
         self.go_to(PANES[(PANES.index(self.situation.pane) + 1) % len(PANES)])
 
     def go_to(self, name: str) -> None:
-        """Give a pane the focus."""
-        self.pane(name).focus()
+        """Give a pane the focus, at once."""
+        self.set_focus(self.pane(name))
 
     def on_descendant_focus(self) -> None:
         """The footer speaks of the pane that has the focus."""
