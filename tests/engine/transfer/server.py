@@ -151,6 +151,7 @@ class Hub:
     path: str = "model.gguf"
     etag: str = '"storage-etag-1"'
     redirect: bool = True
+    host: str = "127.0.0.1"
     sent: int = 0
     requests: list[Exchange] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -159,7 +160,10 @@ class Hub:
     _seen: int = 0
 
     def __enter__(self) -> Self:
-        self._listeners = {at: socket.create_server(("127.0.0.1", 0)) for at in ("hub", "cdn", "foreign")}
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listeners = {
+            at: socket.create_server((self.host, 0), family=family) for at in ("hub", "cdn", "foreign")
+        }
         self._threads = [
             threading.Thread(target=self._accept, args=(at, listener))
             for at, listener in self._listeners.items()
@@ -183,7 +187,8 @@ class Hub:
 
     def url(self, at: str = "hub") -> str:
         """The address of one of the origins."""
-        return f"http://127.0.0.1:{self._listeners[at].getsockname()[1]}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self._listeners[at].getsockname()[1]}"
 
     @property
     def sha256(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 from rbee_tui.engine.errors import HubError, NetworkError, UsageError
 from rbee_tui.engine.transfer import Source
 from rbee_tui.engine.transfer.origins import Origin, origin
-from tests.engine.transfer.server import FAST, TOKEN, Behaviour, Exchange, Hub, Place, content
+from tests.engine.transfer.server import FAST, MANY, TOKEN, Behaviour, Exchange, Hub, Place, content
 
 DATA = content(1)
 
@@ -83,6 +83,24 @@ class TlsFront:
                 return
 
 
+class TlsThroughProxy(TlsFront):
+    """The same behind a proxy that makes tunnels: each begins with a CONNECT."""
+
+    asked: list[str]
+
+    def __enter__(self) -> str:
+        self.asked = []
+        return super().__enter__()
+
+    def _handle(self, sock: socket.socket) -> None:
+        raw = b""
+        while b"\r\n\r\n" not in raw:
+            raw += sock.recv(1)
+        self.asked.append(raw.decode("latin-1").split("\r\n")[0])
+        sock.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        super()._handle(sock)
+
+
 class TestTls:
     """Certificates, and never from https to http."""
 
@@ -94,6 +112,16 @@ class TestTls:
         with Hub(DATA, redirect=False) as hub, TlsFront(certificate, hub) as url:
             place.fetch(hub.source(endpoint=url))
             assert hub.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+        assert place.target.read_bytes() == DATA
+
+    def test_through_a_tunnel(self, place: Place, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An https address behind a proxy: the proxy learns the host and no more."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Hub(DATA, redirect=False) as hub, (front := TlsThroughProxy(certificate, hub)) as proxy:
+            monkeypatch.setenv("https_proxy", proxy.replace("https", "http"))
+            place.fetch(hub.source(endpoint="https://127.0.0.1:4443"), limits=MANY)
+        assert {line.rpartition(" ")[0] for line in front.asked} == {"CONNECT 127.0.0.1:4443"}
+        assert hub.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
         assert place.target.read_bytes() == DATA
 
     def test_not_trusted(self, place: Place, certificate: Path) -> None:
@@ -161,6 +189,33 @@ class TestToken:
     def test_origins(self, url: str, found: Origin) -> None:
         """Scheme, host without case, port with its default."""
         assert origin(url) == found
+
+
+class TestSixes:
+    """Hubs and storages that have an IPv6 address."""
+
+    @pytest.fixture
+    def sixes(self) -> Iterator[Hub]:
+        """A Hub and its storage on the other loopback."""
+        try:
+            with Hub(DATA, host="::1") as hub:
+                yield hub
+        except OSError:
+            pytest.skip("there is no IPv6 here")
+
+    def test_several_connections(self, sixes: Hub, place: Place) -> None:
+        """Redirected from one to the other, and the token at the first alone."""
+        place.fetch(sixes.source(), limits=MANY)
+        assert place.target.read_bytes() == DATA
+        assert {x.headers["host"].rpartition(":")[0] for x in sixes.requests} == {"[::1]"}
+        assert not any("authorization" in x.headers for x in sixes.requests if x.at == "cdn")
+
+    def test_passed_by(self, sixes: Hub, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """NO_PROXY names it without its brackets."""
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "::1")
+        place.fetch(sixes.source())
+        assert place.target.read_bytes() == DATA
 
 
 class TestProxies:
