@@ -22,6 +22,8 @@ from rbee_tui.engine.transfer.throttle import Throttle
 if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Body, Link, Wire
 
+_TCP_INFO_BYTES, _RTT, _RCV_RTT = 104, 68, 92
+"""Of Linux' `struct tcp_info`: as much of it as is looked at, and where tcpi_rtt and tcpi_rcv_rtt stand."""
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
@@ -58,11 +60,14 @@ class Line:
                     continue
 
     def trips(self) -> list[int]:
-        """The round-trip time of each connection in microseconds; none where the system does not tell."""
+        """The round-trip time of its last connection in microseconds; none where the system does not tell.
+
+        Those before it led there, and idle now.
+        """
         if sys.platform != "linux":
             return []
         with self._lock, suppress(OSError):
-            return [_trip(copy) for copy in self._copies]
+            return [_trip(copy) for copy in self._copies[-1:]]
         return []
 
     def close(self) -> None:
@@ -76,8 +81,8 @@ class Line:
 
 def _trip(connection: socket.socket) -> int:
     """The kernel's estimate: a receiver's own where it has one, as it sends next to nothing."""
-    raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    sent, received = struct.unpack_from("=I", raw, 68)[0], struct.unpack_from("=I", raw, 96)[0]
+    raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    (sent,), (received,) = struct.unpack_from("=I", raw, _RTT), struct.unpack_from("=I", raw, _RCV_RTT)
     return received or sent
 
 

@@ -1,13 +1,14 @@
 """A bandwidth cap that is exact and smooth, and the gentleness that finds its own."""
 
 import threading
+from statistics import median
 
 _CHUNK_SECONDS = 0.01
 _SMALLEST_CHUNK = 2 << 10
 _BUFFER_SECONDS = 0.05
 _SMALLEST_BUFFER, _LARGEST_BUFFER = 4 << 10, 4 << 20
-_HALVE_SECONDS = 1.0
-_RECOVERY = 1.05
+_CHANGE_SECONDS = 1.0  # a change of the rate takes a while to show in the round trips
+_RECOVERY = 1.1
 _SLOWEST = 64 << 10
 _SLACK_MICROSECONDS = 10_000  # below this a doubled round trip is the machine's own noise
 
@@ -68,22 +69,24 @@ class Gentle:
     def __init__(self) -> None:
         self.throttle = Throttle()
         self._least: int | None = None
-        self._halved_at = float("-inf")
+        self._changed_at = float("-inf")
 
     def look(self, trips: list[int], rate: float, now: float) -> None:
         """Take the round-trip times of the connections and the rate that they have together."""
         trips = [trip for trip in trips if trip > 0]
         if not trips:
             return
-        trip = min(trips)
-        self._least = trip if self._least is None else min(self._least, trip)
+        least = min(trips)
+        self._least = least if self._least is None else min(self._least, least)
+        if now - self._changed_at < _CHANGE_SECONDS:
+            return
         current = self.throttle.rate
-        if trip > 2 * self._least + _SLACK_MICROSECONDS:
-            if now - self._halved_at >= _HALVE_SECONDS:
-                self._halved_at = now
-                base = rate if current is None else min(rate or current, current)
-                self.throttle.rate = max(_SLOWEST, int(base / 2))
+        if median(trips) > 2 * self._least + _SLACK_MICROSECONDS:
+            self._changed_at = now
+            base = rate if current is None else min(rate or current, current)
+            self.throttle.rate = max(_SLOWEST, int(base / 2))
         elif current is not None:
+            self._changed_at = now
             faster = int(current * _RECOVERY)
             # A cap far above what arrives is none.
             self.throttle.rate = None if faster > 4 * max(rate, _SLOWEST) else faster

@@ -1,10 +1,13 @@
 """The cap: exact, smooth, changeable while it runs; and gentleness, which finds its own."""
 
+import socket
+import sys
 import time
 
 import pytest
 
 from rbee_tui.engine.transfer import Traffic
+from rbee_tui.engine.transfer.attempt import Line
 from rbee_tui.engine.transfer.throttle import Gentle, Throttle
 from tests.engine.transfer.server import MANY, Hub, Place, content, running, wait_until
 
@@ -88,11 +91,45 @@ class TestGentle:
         assert gentle.throttle.rate == 4_000_000, "not more than once a second"
         gentle.look([150_000], 4e6, 2.1)
         assert gentle.throttle.rate == 2_000_000
-        gentle.look([55_000], 2e6, 3.0)
-        assert gentle.throttle.rate == 2_100_000
-        for second in range(4, 60):
+        gentle.look([55_000], 2e6, 3.2)
+        assert gentle.throttle.rate == 2_200_000
+        gentle.look([55_000], 2e6, 3.5)
+        assert gentle.throttle.rate == 2_200_000, "slowly, however often it looks"
+        for second in range(5, 60):
             gentle.look([50_000], 2e6, float(second))
         assert gentle.throttle.rate is None
+
+    def test_one_that_is_lucky_does_not_hide_the_others(self) -> None:
+        """The usual round trip counts; the shortest only shows what is possible."""
+        gentle = Gentle()
+        gentle.look([1000, 1000, 1000], 8e6, 0.0)
+        gentle.look([1000, 90_000, 90_000], 8e6, 2.0)
+        assert gentle.throttle.rate == 4_000_000
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux: it asks for TCP_INFO")
+    def test_what_the_system_tells(self) -> None:
+        """The round trip of the connection that brings something, not of the one that led there."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            line = Line()
+            pairs = [
+                (line.attach(socket.create_connection(listener.getsockname())), listener.accept()[0])
+                for _ in range(2)
+            ]
+            there, here = pairs[1]
+
+            def quick() -> bool:
+                here.sendall(bytes(64 << 10))
+                left = 64 << 10
+                while left:
+                    left -= len(there.recv(left))
+                (trip,) = line.trips()
+                return 0 < trip < 10_000
+
+            wait_until(quick, 20)
+            line.close()
+            for pair in pairs:
+                for each in pair:
+                    each.close()
 
     def test_noise_on_a_fast_line_is_nothing(self) -> None:
         """On loopback a round trip of 0.1 ms may well double."""
