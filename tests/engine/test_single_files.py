@@ -98,7 +98,7 @@ class TestOneFails:
     async def test_it_is_retried_while_the_others_come(self, here: ModelProvisioner, hub: DemoHub):
         """The job has not ended meanwhile."""
         refused = refuse(hub, B)
-        hub.rate = SLOW
+        hub.rate = SLOW / 20
         job = await here.download_model(REPO)
         await until(lambda: states(here, job)[B] == "failed")
         refused.clear()
