@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def serve(*, host: str, port: int, place: Path | None, as_json: bool) -> None:
             )
         else:
             output.result(url)
+        sys.stdout.flush()  # whoever reads it through a pipe waits for it
         output.note(
             f"{len(listing.workers) if listing else 0} workers are published; the key is {store.key()}"
         )

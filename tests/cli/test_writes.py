@@ -167,7 +167,7 @@ def verbs(at: Path) -> list[list[str]]:
         "run copied hello", "presets", "presets list", "presets forget copied", "workers versions",
         "workers update",
         "workers rollback llm-worker-cpu", "settings", "settings list", "settings set idle never",
-        "pin copied", "workers key",
+        "pin copied", "stop --all", "workers key",
         f"workers publish {at}/theirs/llama-server --id mine", "workers unpublish mine", "workers catalogs",
         "workers trust http://127.0.0.1:9", "workers distrust http://127.0.0.1:9", "hardware",
         "completion bash", "--plain", "disk",
