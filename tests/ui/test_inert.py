@@ -130,7 +130,7 @@ class TestEverywhere:
     @pytest.mark.parametrize("payload", [CLICK, RED, UNBALANCED, DRIVES, LONG])
     async def test_on_every_screen_above_it(self, payload: str):
         """Details, copying, events, palette, questions, the prompt; titles and all."""
-        assert await tour(scenes.screen(house(payload), [(1, 1000), (1, 1000)]), payload) == []
+        assert await tour(scenes.screen(house(payload), [scenes.ABOUT, (1, 1000), (1, 1000)]), payload) == []
 
 
 class TestMutants:
@@ -139,20 +139,20 @@ class TestMutants:
     async def test_without_clean_the_gate_holds(self, monkeypatch):
         """The second layer alone is enough."""
         self.unclean(monkeypatch)
-        app = scenes.screen(house(ALL), [(1, 1000), (1, 1000)])
+        app = scenes.screen(house(ALL), [scenes.ABOUT, (1, 1000), (1, 1000)])
         assert [each for each in await tour(app, ALL) if each.startswith("raw")] == []
 
     async def test_without_both_it_goes_through(self, monkeypatch):
         """Control characters reach what is written to the terminal."""
         self.unclean(monkeypatch)
         monkeypatch.setattr("rbee_tui.ui.app.Gate", Open)
-        app = scenes.screen(house(ALL), [(1, 1000), (1, 1000)])
+        app = scenes.screen(house(ALL), [scenes.ABOUT, (1, 1000), (1, 1000)])
         assert [each for each in await tour(app, ALL) if each.startswith("raw")]
 
     async def test_a_title_as_a_plain_string_is_markup(self, monkeypatch):
         """Textual would make an action of it."""
         monkeypatch.setattr("rbee_tui.ui.screens.base.Content", str)
-        app = scenes.screen(house(CLICK), [(1, 1000), (1, 1000)])
+        app = scenes.screen(house(CLICK), [scenes.ABOUT, (1, 1000), (1, 1000)])
         assert [each for each in await tour(app, CLICK) if each.startswith("action")]
 
     @staticmethod

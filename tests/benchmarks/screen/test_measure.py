@@ -18,7 +18,7 @@ TINY = {
     "full-size": 200_000,
     "full-rate": 400_000,
     "rounds": 1,
-    "seconds": 0.2,
+    "seconds": 0.8,
     "settle": 0.2,
     "presses": 4,
     "stall": 0.3,
@@ -45,7 +45,7 @@ class TestMeasure:
         )
         rows = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
         figures = json.loads(found.read_text())
-        assert len(rows) == len(figures["rbee"]) == 16
+        assert len(rows) == len(figures["rbee"]) == 18
         assert all(row.split("|")[3].strip() for row in rows)
         assert figures["rbee"]["written, busy"] > 0
         assert figures["label"]["memory, idle"] < figures["rbee"]["memory, idle"]
