@@ -1,6 +1,7 @@
 """The models as their pane lists them: arranged once, and then only what is under way is put in anew."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbee_tui.engine.artifacts import Health
@@ -30,7 +31,7 @@ class ModelList:
         self._all: list[ModelLine] = []
         self._lines: list[ModelLine] = []
         self._at: dict[str, int] = {}
-        self._texts: dict[str, tuple[Entry[Model], str]] = {}
+        self._texts: list[str] = []
 
     def lines(self, house: House, order: Order, words: Sequence[str]) -> list[ModelLine]:
         """The lines that have all these words, in this order; a list that stays as it is."""
@@ -41,6 +42,7 @@ class ModelList:
         if anew:
             self._all = list(order.sorted(model_lines(house)))
             self._arranged = arranged
+            self._texts = []
         if anew or self._words != tuple(words):
             self._lines = self._matching(words)
             self._words = tuple(words)
@@ -50,9 +52,6 @@ class ModelList:
             self._lines[at] = ModelLine(self._lines[at].entry, *under_way[model_id])
         if self._models is not house.models:
             self._models = house.models
-            self._texts = {
-                key: self._texts[key] for key in (each.id for each in house.models) if key in self._texts
-            }
             self.held = sum(
                 entry.artifact.size_bytes
                 for entry in house.models
@@ -62,14 +61,14 @@ class ModelList:
 
     def _matching(self, words: Sequence[str]) -> list[ModelLine]:
         if not words:
+            self._texts = []
             return self._all
-        return [line for line in self._all if all(word in self._text(line) for word in words)]
-
-    def _text(self, line: ModelLine) -> str:
-        known = self._texts.get(line.entry.id)
-        if known is None or known[0] is not line.entry:
-            known = self._texts[line.entry.id] = (line.entry, _text_of(line))
-        return known[1]
+        self._texts = self._texts or [_text_of_model(line.entry) for line in self._all]
+        found, texts = self._all, self._texts
+        for word in words:
+            hits = [word in text for text in texts]
+            found, texts = list(compress(found, hits)), list(compress(texts, hits))
+        return found
 
 
 def matching(lines: list[LineT], words: Sequence[str]) -> list[LineT]:
@@ -79,12 +78,13 @@ def matching(lines: list[LineT], words: Sequence[str]) -> list[LineT]:
 
 def _text_of(line: Any) -> str:
     """What a filter looks for in a line."""
-    key = str(line.key).casefold()
+    if isinstance(line, ModelLine):
+        return _text_of_model(line.entry)
     entry = getattr(line, "entry", None)
-    model = entry.artifact if entry is not None else None
-    more = [
-        entry.health if entry else "",
-        getattr(model, "quantization", "") or "",
-        getattr(model, "repo", "") or "",
-    ]
-    return " ".join([key, *map(str, more)]).casefold()
+    return f"{line.key} {entry.health if entry else ''}".casefold()
+
+
+def _text_of_model(entry: "Entry[Model]") -> str:
+    model = entry.artifact
+    said = f" {model.quantization or ''} {model.repo or ''}" if model else ""
+    return f"{entry.id} {entry.health}{said}".casefold()
