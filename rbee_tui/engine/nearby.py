@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ class Nearby:
         with self._lock:
             if self._found is None:
                 at = self._models.root.part_directory()
-                self._found = twins(self._record.files, self._models.list(), at)
+                self._found = twins(self._record.files, self._models.each(), at)
         return [twin for twin in self._found if twin.target == planned.target]
 
 
@@ -97,7 +97,7 @@ def twins(
         return []
     known = list(places() if where is None else where)
     loose = [found for place in known if place.layout == "files" for found in _files(place)]
-    mine = _by_hash(entries)
+    mine = _by_hash(entries, {file.sha256 for file in hashed})
     device = at.stat().st_dev
     return [
         twin
@@ -111,13 +111,16 @@ def twins(
     ]
 
 
-def _by_hash(entries: Iterable[Entry[Model]]) -> dict[str, list[tuple[str, str]]]:
+def _by_hash(
+    entries: Iterable[Entry[Model]], wanted: Container[str | None]
+) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for entry in entries:
         if entry.artifact is not None and entry.health is Health.OK:
             for file in entry.artifact.files:
-                path = file.outside or f"{entry.directory}/{file.path}"
-                found.setdefault(file.sha256 or "", []).append((path, entry.id))
+                if file.sha256 and file.sha256 in wanted:
+                    path = file.outside or f"{entry.directory}/{file.path}"
+                    found.setdefault(file.sha256, []).append((path, entry.id))
     return found
 
 

@@ -299,7 +299,7 @@ class ModelProvisioner:
 
     def nearby(self, chosen: Plan, entries: list[Entry[Model]] | None = None) -> list[nearby.Twin]:
         """Files on this disk that may have a plan's bytes already; blocking, writes and hashes nothing."""
-        known = self.models.list() if entries is None else entries
+        known = self.models.each() if entries is None else entries
         return nearby.twins(chosen.files, known, self.root.part_directory())
 
     def _follow_from_now_on(self, entry: Entry[Model] | None, asked: Model) -> None:
