@@ -24,6 +24,7 @@ from tests.e2e.terminal import processor_seconds
 from tests.hive.support import HiveProcess, hive
 
 _BIG = bytes(64 << 20)
+_SETTLE_SECONDS = 5.0
 
 
 def resident(pid: int) -> int:
@@ -32,7 +33,8 @@ def resident(pid: int) -> int:
 
 
 def at_rest(process: HiveProcess, seconds: float) -> str:
-    """What it takes while nothing happens."""
+    """What it takes while nothing happens, once what it loads behind its first answer is there."""
+    time.sleep(_SETTLE_SECONDS)
     before = processor_seconds(process.process.pid)
     time.sleep(seconds)
     spent = processor_seconds(process.process.pid) - before
