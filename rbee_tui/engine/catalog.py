@@ -67,12 +67,9 @@ class Catalog(Generic[ArtifactT]):
 
     def each(self) -> Iterator[Entry[ArtifactT]]:
         """The entries one at a time, for who looks for few among thousands; of twins both have their id."""
-        base = str(self.path)
         with storage("list", self.path):
-            names = sorted(entries.names_in(base))
-        for name in names:
-            with suppress(FileNotFoundError):  # removed since its name was read
-                yield entries.read(base, name, self.kind).entry
+            for found in entries.read_each(str(self.path), self.kind):
+                yield found.entry
 
     def get(self, id: str) -> Entry[ArtifactT]:
         """The entry with this id; raises NotFoundError with names that are near."""
