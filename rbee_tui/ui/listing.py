@@ -77,9 +77,7 @@ def matching(lines: list[LineT], words: Sequence[str]) -> list[LineT]:
 
 
 def _text_of(line: Any) -> str:
-    """What a filter looks for in a line."""
-    if isinstance(line, ModelLine):
-        return _text_of_model(line.entry)
+    """What a filter looks for in a line of another pane."""
     entry = getattr(line, "entry", None)
     return f"{line.key} {entry.health if entry else ''}".casefold()
 
