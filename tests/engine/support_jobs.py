@@ -1,5 +1,7 @@
 """Records and runs for the tests of jobs."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -49,3 +51,10 @@ def a_run(**changes: Any) -> Run:
         rate=50.0,
     )
     return msgspec.structs.replace(run, **changes)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until it is so, of which nothing tells; fails after so long."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in files
+            await asyncio.sleep(0.01)

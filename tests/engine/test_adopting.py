@@ -10,7 +10,7 @@ from rbee_tui.engine import runner
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
-from tests.engine.support_jobs import a_record
+from tests.engine.support_jobs import a_record, until
 
 pytestmark = pytest.mark.anyio
 SLOW = 200_000
@@ -27,13 +27,6 @@ def hub():
 def make(root: Root, hub: DemoHub) -> Callable[[], Engine]:
     """An engine, as a process of its own would have it."""
     return lambda: Engine(root, Hub(hub.url, token=""))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it is so; fails after a while."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in files
-            await asyncio.sleep(0.01)
 
 
 async def test_a_job_that_was_let_go_of_is_taken_up(make, hub: DemoHub):

@@ -1,7 +1,7 @@
 """The same bytes are not downloaded twice: counted at the server."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import DemoHub, DemoRepo
 from rbee_tui.engine import nearby, repair
 from rbee_tui.engine.errors import NoSpaceError
-from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobfiles import part_paths
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
@@ -26,12 +25,6 @@ def hub() -> Iterator[DemoHub]:
     """It has one model."""
     with DemoHub([DemoRepo("acme/tiny", {"tiny.gguf": MODEL, "README.md": b"# x"})]) as served:
         yield served
-
-
-@pytest.fixture
-def make(root: Root, hub: DemoHub) -> Callable[[], ModelProvisioner]:
-    """A provisioner, as a process of its own would have it."""
-    return lambda: ModelProvisioner(root, Hub(hub.url, token=""))
 
 
 def in_hub_cache(tmp_path: Path) -> Path:

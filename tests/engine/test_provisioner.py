@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,12 +21,11 @@ from rbee_tui.engine.errors import (
     RefusedError,
     UsageError,
 )
-from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.jobfiles import part_paths
 from rbee_tui.engine.jobs import JobProgress, Outcome, Record
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner, raise_for
-from tests.engine.support_jobs import a_record, a_run
+from tests.engine.support_jobs import a_record, a_run, until
 
 pytestmark = pytest.mark.anyio
 REPO = "acme/tiny"
@@ -37,6 +36,7 @@ import asyncio, sys
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
+from tests.engine.support_jobs import until
 async def main():
     async with ModelProvisioner(Root.find(), Hub(sys.argv[1], token=""), verb="another process") as other:
         await other.run(await other.download_model("acme/tiny"))
@@ -56,19 +56,6 @@ def hub(model: bytes) -> Iterator[DemoHub]:
     repos = [DemoRepo(REPO, {"tiny.gguf": model}), DemoRepo("acme/big", {"big.gguf": bytes(20 * LARGE)})]
     with DemoHub(repos) as served:
         yield served
-
-
-@pytest.fixture
-def make(root: Root, hub: DemoHub) -> Callable[[], ModelProvisioner]:
-    """A provisioner, as a process of its own would have it."""
-    return lambda: ModelProvisioner(root, Hub(hub.url, token=""))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it is so; fails after a while."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in files
-            await asyncio.sleep(0.01)
 
 
 class TestDownload:

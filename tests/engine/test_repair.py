@@ -1,7 +1,7 @@
 """A model that rotted on the disk: only its bad blocks come again, and a death in between loses nothing."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,6 @@ from rbee_tui.demo.hub import DemoHub, DemoRepo
 from rbee_tui.engine import provisioner as provisioners
 from rbee_tui.engine.artifacts import Model
 from rbee_tui.engine.errors import BusyError, RefusedError
-from rbee_tui.engine.hub import Hub
-from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.transfer import blocks_path
 
@@ -26,12 +24,6 @@ def hub() -> Iterator[DemoHub]:
     """With a file of seven blocks."""
     with DemoHub([DemoRepo("acme/big", {"big.gguf": DATA})]) as served:
         yield served
-
-
-@pytest.fixture
-def make(root: Root, hub: DemoHub) -> Callable[[], ModelProvisioner]:
-    """A provisioner, as a process of its own would have it."""
-    return lambda: ModelProvisioner(root, Hub(hub.url, token=""))
 
 
 async def pulled(here: ModelProvisioner) -> Path:

@@ -1,7 +1,7 @@
 """One file of a download, steered or failed alone; and what a failed or cancelled download leaves behind."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ from rbee_tui.engine.jobs import ActiveFile, FailedFile, Outcome, Record, progre
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.steering import drop_file, finish_file, retry_file
+from tests.engine import support_jobs
 from tests.engine.support_jobs import HERE, a_file, a_record, a_run
+
+until = partial(support_jobs.until, seconds=30)
 
 pytestmark = pytest.mark.anyio
 REPO = "acme/parts"
@@ -48,13 +51,6 @@ async def here(root: Root, hub: DemoHub) -> AsyncIterator[ModelProvisioner]:
     """Whoever downloads from it."""
     async with ModelProvisioner(root, Hub(hub.url, token="")) as made:
         yield made
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it is so; fails after a while."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in files
-            await asyncio.sleep(0.01)
 
 
 def states(here: ModelProvisioner, job: str) -> dict[str, str]:

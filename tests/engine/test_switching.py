@@ -13,9 +13,9 @@ from rbee_tui.demo.hub import DemoHub, DemoRepo, Fault
 from rbee_tui.engine import switching, updates
 from rbee_tui.engine.catalog import METADATA
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
+from tests.engine.support_jobs import until
 
 pytestmark = pytest.mark.anyio
 REPO = "acme/eyes"
@@ -35,19 +35,6 @@ def hub(repo: DemoRepo) -> Iterator[DemoHub]:
     """It has the model of two files."""
     with DemoHub([repo]) as served:
         yield served
-
-
-@pytest.fixture
-def make(root: Root, hub: DemoHub) -> Callable[[], ModelProvisioner]:
-    """A provisioner, as a process of its own would have it."""
-    return lambda: ModelProvisioner(root, Hub(hub.url, token=""))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it is so; fails after a while."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in files
-            await asyncio.sleep(0.01)
 
 
 def held(root: Root) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ import http.client
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.hive import presence
 from tests.e2e.support import Rbee, wait_for
+from tests.engine import support_jobs
 from tests.engine.workers.support import House, add_fake, add_model, end_all, get
 from tests.hive.serving import SECONDS
 from tests.hive.support import HiveProcess, hive
+
+until = partial(support_jobs.until, seconds=SECONDS)
 
 BIG = bytes(range(256)) * (12 << 12)
 NAME = "acme/big/big.gguf"
@@ -256,13 +260,6 @@ class TestAutostart:
 async def asked(call: Callable[..., Any], *words: Any, **named: Any) -> Any:
     """A blocking call in a thread."""
     return await asyncio.to_thread(call, *words, **named)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for a condition of this loop's."""
-    async with asyncio.timeout(SECONDS):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 async def follow(engine: Engine, seen: dict[str, Any]) -> None:
