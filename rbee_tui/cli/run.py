@@ -12,6 +12,7 @@ from rbee_tui.cli.processes import write_answer
 from rbee_tui.engine import naming
 from rbee_tui.engine.artifacts import Health
 from rbee_tui.engine.errors import NotFoundError, RbeeError, RefusedError, UsageError
+from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.engine.workers.prompting import Conversation, Usage, figures
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.naming import Named
 
-_MAIN = "main"
 _HELP = "Enter asks, Ctrl-C stops an answer, Ctrl-D leaves; /new begins anew"
 
 
@@ -110,7 +110,7 @@ def _already_here(house: "Engine", named: "Named") -> str | None:
 def _download(house: "Engine", named: "Named", *, yes: bool) -> str:
     from rbee_tui.cli.hub import see_through  # noqa: PLC0415 - only where something is missing
 
-    plan = house.provisioner.plan(named.repo, named.file, revision=named.revision or _MAIN)
+    plan = house.provisioner.plan(named.repo, named.file, revision=named.revision or MAIN)
     fit = house.fitter.of_plan(plan)
     output.note(f"{clean(plan.repo)} {clean(plan.model.quantization or '')}: {size(plan.total)}, {fit.text}")
     options.confirm(f"Download {clean(plan.model.id)} ({size(plan.total)})?", yes=yes)
@@ -118,7 +118,7 @@ def _download(house: "Engine", named: "Named", *, yes: bool) -> str:
     async def main() -> str:
         async with options.engine("run") as pulling:
             job_id = await pulling.provisioner.download_model(
-                named.repo, named.file, revision=named.revision or _MAIN
+                named.repo, named.file, revision=named.revision or MAIN
             )
             (ended,) = await see_through(pulling.provisioner, [job_id])
             return ended.model_id

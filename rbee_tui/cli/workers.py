@@ -35,9 +35,10 @@ def workers() -> None:
 def list_workers(*, as_json: bool) -> None:
     """List the installed workers and the offers, with why each fits this machine or not."""
     entries = WorkerCatalog().list()
-    offers = _open_offers(entries)
-    newer = _newer(entries)
-    verdicts = {(each.worker_id, each.installed): each for each in select(entries).verdicts}
+    offered = _offers()
+    offers = _still_open(entries, offered)
+    newer = _newer(entries, offered)
+    verdicts = {(each.worker_id, each.installed): each for each in select(entries, offers).verdicts}
     if as_json:
         found = [
             _with_verdict(msgspec_dict(entry), verdicts.get((entry.id, True)))
@@ -60,16 +61,16 @@ def list_workers(*, as_json: bool) -> None:
     output.print_table(columns, rows)
 
 
-def select(entries: Sequence[Entry[Worker]]) -> Selection:
+def select(entries: Sequence[Entry[Worker]], offers: Sequence[Offer]) -> Selection:
     """Which of the installed and the offered workers fits this machine best, with a verdict for each."""
     from rbee_tui.engine import hardware  # noqa: PLC0415 - removing needs no look at it
 
-    return choose(hardware.read(), [*entries, *_open_offers(entries)])
+    return choose(hardware.read(), [*entries, *offers])
 
 
-def _newer(entries: Sequence[Entry[Worker]]) -> dict[str, str]:
+def _newer(entries: Sequence[Entry[Worker]], offered: Sequence[Offer]) -> dict[str, str]:
     """The version that is offered of each installed worker where it is another one."""
-    found = {offer.id: offer.version for offer in _offers()}
+    found = {offer.id: offer.version for offer in offered}
     here = {
         entry.id: entry.artifact.version
         for entry in entries
@@ -90,10 +91,10 @@ def _offers() -> list[Offer]:
     return offers.first_of_each([*Catalogs(Root.find()).offers(), *offers.bundled()])
 
 
-def _open_offers(entries: Sequence[Entry[Worker]]) -> list[Offer]:
+def _still_open(entries: Sequence[Entry[Worker]], offered: Sequence[Offer]) -> list[Offer]:
     from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
 
-    return offers.still_open(entries, _offers())
+    return offers.still_open(entries, offered)
 
 
 def msgspec_dict(entry: Entry[Worker]) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def say_line(line: str) -> None:
 
 def choose_offer(entries: Sequence[Entry[Worker]]) -> str:
     """The id of the worker that fits this machine best; raises RefusedError with the reasons against each."""
-    selection = select(entries)
+    selection = select(entries, _still_open(entries, _offers()))
     if selection.worker_id is None:
         reasons = "; ".join(f"{each.worker_id}: {each.reason}" for each in selection.verdicts)
         raise RefusedError(f"no worker fits this machine: {reasons}")

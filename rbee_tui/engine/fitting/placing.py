@@ -43,7 +43,7 @@ def place(need: Estimate, layers: int, device: Device, machine: Machine) -> Plac
     on_device = _layers_on(need, of_layers, device)
     word: Word = "fits" if on_device >= of_layers else "no"
     if word == "no" and device.kind != "cpu" and not device.shared and on_device >= _LEAST_PART * of_layers:
-        rest = (need.weights + need.kv) * (of_layers - on_device) // of_layers
+        rest = beside(need, of_layers, on_device)
         fixed = need.total - need.weights - need.kv
         word = "part" if rest + fixed <= machine.host.room else "no"
     return Placing(
@@ -62,6 +62,11 @@ def place(need: Estimate, layers: int, device: Device, machine: Machine) -> Plac
         left=device.room - need.total,
         estimate=not need.covered,
     )
+
+
+def beside(need: Estimate, of_layers: int, on_device: int) -> int:
+    """Bytes of main memory for the layers that are not among the `on_device` on a GPU."""
+    return (need.weights + need.kv) * (of_layers - on_device) // of_layers
 
 
 def _layers_on(need: Estimate, layers: int, device: Device) -> int:

@@ -18,7 +18,6 @@ from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.transfer.source import Progress, Source
 
 _SAY_SECONDS = 1.0
-_CHUNK = 1 << 20
 
 
 async def bring(offer: Offer, file: OfferFile, target: Path, root: Root, say: Callable[[str], None]) -> None:
@@ -72,10 +71,7 @@ def proven(path: Path, file: OfferFile) -> Generator[BinaryIO]:
     Raises IntegrityError.
     """
     with storage("read", path), path.open("rb") as opened:
-        digest = hashlib.sha256()
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
-        if digest.hexdigest() != file.sha256:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             raise IntegrityError(
                 f"{clean(file.name)} is refused: it does not match the SHA-256 in the signed listing",
                 hint="install it again; if that does not help, tell who runs the catalog",

@@ -40,13 +40,17 @@ class Undertaker:
         if death is not None and not death.in_order:  # the keeper told of those
             self._tell_failed(record, death.sentence)
 
-    def certify(self, record: Running) -> Death:
-        """The death certificate of a start, with what would fit where memory was the matter."""
+    def told(self, record: Running) -> Death:
+        """What its note and its log tell of how a runtime ended; looks at nothing else."""
         note = self._records.ending(record)
         log = ready.read_log(Path(record.log), record.log_from)
-        death = deaths.certify(
+        return deaths.certify(
             record.model, record.worker, note, log, context=record.context, idle=record.idle_seconds
         )
+
+    def certify(self, record: Running) -> Death:
+        """The death certificate of a start, with what would fit where memory was the matter."""
+        death = self.told(record)
         if death.cause not in deaths.OF_MEMORY:
             return death
         return deaths.with_retry(death, self._starter.fitting_context(record.model, record.context // 2))

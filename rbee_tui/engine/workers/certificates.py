@@ -1,6 +1,7 @@
 """Where death certificates lie: `state/running/<directory>.death`, until the model's next start or stop."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -30,20 +31,21 @@ class Certificates:
 
     def read(self, model_id: str) -> Death | None:
         """The certificate of a model's last worker."""
-        try:
-            raw = self._records.path(model_id, "death").read_bytes()
-            return msgspec.json.decode(raw, type=Death)
-        except (OSError, *UNDECODABLE):
-            return None
+        return _read(self._records.path(model_id, "death"))
 
     def all(self) -> Iterator[Death]:
         """Every certificate that can be read, by its file's name."""
         for path in sorted(self._running.glob("[!.]*.death")):
-            try:
-                yield msgspec.json.decode(path.read_bytes(), type=Death)
-            except (OSError, *UNDECODABLE):
-                continue
+            if (death := _read(path)) is not None:
+                yield death
 
     def forget(self, model_id: str) -> None:
         """Remove the certificate of a model's last worker."""
         self._records.path(model_id, "death").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Death | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Death)
+    except (OSError, *UNDECODABLE):
+        return None

@@ -15,6 +15,7 @@ from rbee_tui.engine.probing import Fit
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.variants import choose, foreign
 from rbee_tui.engine.workers import profiles, versions
+from rbee_tui.engine.workers.deaths import smaller
 from rbee_tui.engine.workers.profiles import PARALLEL
 from rbee_tui.engine.workers.runtimes import ask
 
@@ -117,7 +118,6 @@ def _does_not_fit(message: str, name: str, context: int | None) -> DoesNotFitErr
     """The refusal, with the context that would fit."""
     if context is None:
         return DoesNotFitError(message, hint="stop another worker, or take a smaller quantisation")
-    hint = f"a context of {context:,} tokens would fit now: rbee start {clean(name)} --context {context}"
-    error = DoesNotFitError(message, hint=hint)
+    error = DoesNotFitError(message, hint=smaller(name, context))
     error.details["retry_context"] = context
     return error

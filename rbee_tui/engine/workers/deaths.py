@@ -138,13 +138,16 @@ def certify(
     )
 
 
+def smaller(model_id: str, context: int) -> str:
+    """The hint that a start with less context would fit."""
+    return f"a context of {context:,} tokens would fit now: rbee start {clean(model_id)} --context {context}"
+
+
 def with_retry(death: Death, context: int | None) -> Death:
     """The certificate with the context that would fit now, and the words for it."""
     if context is None or not 0 < context < (death.context or context + 1):
         return death
-    model = clean(death.model)
-    hint = f"a context of {context:,} tokens would fit now: rbee start {model} --context {context}"
-    return msgspec.structs.replace(death, retry_context=context, hint=hint)
+    return msgspec.structs.replace(death, retry_context=context, hint=smaller(death.model, context))
 
 
 def error_of(death: Death) -> RbeeError:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -67,8 +66,13 @@ async def _fill_from_index(offer: Offer, staging: Path, say: Say) -> None:
 def _pin(wheel: Path) -> Requirement:
     """A wheel that lies here, as exactly this one."""
     name, version = bundle.distribution(wheel.name)
-    digest = f"sha256:{sha256(wheel.read_bytes()).hexdigest()}"
-    return Requirement(name=name, version=version, hashes=(digest,))
+    return Requirement(name=name, version=version, hashes=(_hash(wheel),))
+
+
+def _hash(wheel: Path) -> str:
+    from rbee_tui.engine.imports import hash_file  # noqa: PLC0415 - a verdict on an offer hashes nothing
+
+    return f"sha256:{hash_file(wheel)}"
 
 
 async def _fill_from_bundle(offer: Offer, file: OfferFile, arrived: Path, staging: Path, say: Say) -> None:
@@ -93,7 +97,7 @@ def _unpack(file: OfferFile, arrived: Path, wheels: Path, wanted: Path) -> None:
         found = bundle.unpack(opened, file.name, wheels)
     arrived.unlink()
     fitting = bundle.require_wheels_for(found, this_platform(), file.name)
-    hashes = tuple(f"sha256:{sha256(path.read_bytes()).hexdigest()}" for path in found)
+    hashes = tuple(map(_hash, found))
     pinned = [msgspec.structs.replace(each, hashes=hashes) for each in fitting]
     durable.write(wanted, requirements(pinned).encode())
 

@@ -59,20 +59,22 @@ class Installer:
         Until it is whole nothing is listed, and a worker of that id that is there already stays.
         """
         with logged(self.log_path(worker_id), on_line or _quiet) as say:
-            offer = await self.offer(worker_id, say, source)
-            await asyncio.to_thread(filling.require_fitting, offer)
-            staging = Staging(self._root, worker_id)
-            with self._workers.lock(worker_id, "workers install"):
-                await asyncio.to_thread(staging.begin)
-                try:
-                    worker = await filling.fill(offer, staging, self._root, say)
-                    await asyncio.to_thread(staging.publish, worker)
-                    await asyncio.to_thread(sweep, self._workers, worker_id)
-                finally:
-                    # A build that was given up has thousands of files: the loop does not wait for them.
-                    await asyncio.to_thread(staging.clear)
-        self._facts.tell("worker.installed", worker_id, f"{offer.name} {offer.version} is installed")
-        return self._workers.get(worker_id)
+            return await self._install(await self.offer(worker_id, say, source), say)
+
+    async def _install(self, offer: Offer, say: Callable[[str], None]) -> Entry[Worker]:
+        await asyncio.to_thread(filling.require_fitting, offer)
+        staging = Staging(self._root, offer.id)
+        with self._workers.lock(offer.id, "workers install"):
+            await asyncio.to_thread(staging.begin)
+            try:
+                worker = await filling.fill(offer, staging, self._root, say)
+                await asyncio.to_thread(staging.publish, worker)
+                await asyncio.to_thread(sweep, self._workers, offer.id)
+            finally:
+                # A build that was given up has thousands of files: the loop does not wait for them.
+                await asyncio.to_thread(staging.clear)
+        self._facts.tell("worker.installed", offer.id, f"{offer.name} {offer.version} is installed")
+        return self._workers.get(offer.id)
 
     async def update(self, worker_id: str, on_line: Callable[[str], None] | None = None) -> Update:
         """Bring a worker to the version that is offered where it came from; the one before stays beside it.
@@ -85,7 +87,8 @@ class Installer:
         source = (worker.catalog or "") if worker else ""
         offer = await self.offer(worker_id, on_line or _quiet, source)
         if offer.version != before or entry.health is not Health.OK:
-            entry = await self.install(worker_id, on_line, source=source)
+            with logged(self.log_path(worker_id), on_line or _quiet) as say:
+                entry = await self._install(offer, say)
         after = entry.artifact.version if entry.artifact else ""
         return Update(id=worker_id, before=before, after=after, changed=after != before)
 

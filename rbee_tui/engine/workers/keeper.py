@@ -70,7 +70,7 @@ class Keeper:
             if pause is None:
                 break
             self.restarts += 1
-            write(self.exit_file, note | {"restarts": self.restarts, "again_at": time.time() + pause})
+            write(self.exit_file, note | {"restarts": self.restarts})
             again = f"started again in {pause:.0f} s ({self.restarts} of {MOST_RESTARTS})"
             tell("worker.crashed", f"the worker of {model()} ended by {how(note)}: it is {again}")
             if not self.rest(pause):

@@ -7,18 +7,18 @@ import msgspec
 from rbee_tui.engine.errors import DoesNotFitError, RbeeError, UsageError
 from rbee_tui.engine.fit import Estimate, estimate, largest_context
 from rbee_tui.engine.fitting.machine import Device, Machine
-from rbee_tui.engine.fitting.placing import place
+from rbee_tui.engine.fitting.placing import beside, place
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.hardware.reading import Reading
-from rbee_tui.engine.probing import Fit
+from rbee_tui.engine.probing import PREFERENCE, Fit
 from rbee_tui.engine.text import clean, memory
 from rbee_tui.engine.workers.choosing import DEFAULT_CONTEXT, LEAST_CONTEXT, choose_context
 from rbee_tui.engine.workers.profiles import PARALLEL
+from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.wishes import Wishes
 
 COMFORTABLE_CONTEXT = 4096
 """Rather than with less context, a model is put on the GPU in part."""
-_ON_GPU = ("cuda", "metal")
 ALL = "all GPUs"
 
 
@@ -58,7 +58,7 @@ def put(
     """
     task = _Task(name, header, wanted, correction)
     devices = _devices(machine, variant, wanted)
-    on_cpu = variant not in _ON_GPU or wanted.gpu_layers == 0 or wanted.device == "CPU"
+    on_cpu = pool_of(variant) == "host" or wanted.gpu_layers == 0 or wanted.device == "CPU"
     if on_cpu or not devices:
         return task.on_cpu(machine.host)
     if wanted.gpu_layers is not None:
@@ -69,7 +69,7 @@ def put(
 def fits(name: str, header: Header, machine: Machine, wanted: Wishes, correction: int = 0) -> dict[str, Fit]:
     """How the model lies in the memory of each variant, for the choice among workers."""
     found: dict[str, Fit] = {}
-    for variant in (*_ON_GPU, "cpu"):
+    for variant in PREFERENCE:
         try:
             found[variant] = Fit(where=put(name, header, machine, variant, wanted, correction).where)
         except RbeeError as error:
@@ -93,7 +93,7 @@ def _devices(machine: Machine, variant: str, wanted: Wishes) -> list[Device]:
     if wanted.device is None:
         return list(every)
     named = {"all": ALL}.get(wanted.device, wanted.device)
-    known = [*(device.name for device in every if variant in _ON_GPU), "CPU"]
+    known = [*(device.name for device in every if pool_of(variant) == "gpu"), "CPU"]
     if named not in known:
         raise UsageError(
             f"a {clean(variant)} worker has no device {clean(wanted.device)!r} here",
@@ -143,14 +143,14 @@ class _Task:
         """So many layers on the first GPU that has room for them; raises DoesNotFitError."""
         count = min(layers, self.layers)
         need = self.need(self.most)
-        beside = (need.weights + need.kv) * (self.layers - count) // self.layers
+        rest = beside(need, self.layers, count)
         best = max(devices, key=lambda device: device.room)
         for device in devices:
-            if need.total - beside <= device.room and beside <= machine.host.room:
-                return msgspec.structs.replace(self._all_on(device, need), gpu_layers=count, on_host=beside)
+            if need.total - rest <= device.room and rest <= machine.host.room:
+                return msgspec.structs.replace(self._all_on(device, need), gpu_layers=count, on_host=rest)
         raise DoesNotFitError(
             f"{clean(self.name)} with {count} of {self.layers} layers on the GPU needs "
-            f"{memory(need.total - beside)} there and {memory(beside)} of main memory: {best.name} has room "
+            f"{memory(need.total - rest)} there and {memory(rest)} of main memory: {best.name} has room "
             f"for {memory(best.room)}, and {memory(machine.host.room)} of main memory are available",
             hint="give fewer --gpu-layers, or a smaller --context",
         )
@@ -170,7 +170,6 @@ class _Task:
         placings = [place(need, self.layers, device, machine) for device in devices]
         found = [each for each in placings if each.word == "part"]
         for each in sorted(found, key=lambda each: -each.layers):
-            rest = (need.weights + need.kv) * (self.layers - each.layers) // self.layers
             yield Placement(
                 device=each.device,
                 need=need,
@@ -178,7 +177,7 @@ class _Task:
                 slots=self.slots,
                 gpu_layers=each.layers,
                 of_layers=self.layers,
-                on_host=rest,
+                on_host=beside(need, self.layers, each.layers),
             )
 
     def _chosen(self, device: Device) -> Estimate:

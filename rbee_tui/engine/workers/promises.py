@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rbee_tui.engine.fitting.machine import Pool
+from rbee_tui.engine.workers import ready
 from rbee_tui.engine.workers.record import Running, living
 
 _GPU_VARIANTS = frozenset({"cuda", "metal"})
@@ -43,15 +44,7 @@ def promised(
 
 def _taken(record: Running) -> int:
     """Bytes that a worker's processes have for themselves, which nothing counts as available any more."""
-    if record.who is None:
-        return 0
-    import psutil  # noqa: PLC0415 - only where another worker lives
-
-    try:
-        below = [each.pid for each in psutil.Process(record.who.pid).children(recursive=True)]
-    except psutil.Error:
-        return 0
-    return sum(_anonymous(pid) for pid in (record.who.pid, *below))
+    return sum(map(_anonymous, ready.family(record.who.pid))) if record.who else 0
 
 
 def _anonymous(pid: int) -> int:

@@ -157,8 +157,6 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """The kernel counted a process that it ended for memory when this one was killed."""
     restarts: int = 0
     """How often it had been started again since it was steady."""
-    again_at: float = 0.0
-    """When it is started again, in seconds since the epoch; 0 where it is not."""
     at: float = 0.0
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0

@@ -31,6 +31,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
 from rbee_tui.engine.workers import offers, outlook, placements, profiles, promises, trees, versions
+from rbee_tui.engine.workers.certificates import Certificates
 from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_worker
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
@@ -168,7 +169,7 @@ class Starter:
     def _spawn(self, record: Running, words: list[str], more: Mapping[str, str]) -> Running:
         """Start the keeper in a session of its own, with the runtime below it."""
         self._records.forget_ending(record.model)
-        self._records.path(record.model, "death").unlink(missing_ok=True)
+        Certificates(self._root).forget(record.model)
         note = self._records.path(record.model, "exit")
         with storage("open the log", Path(record.log)):
             log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

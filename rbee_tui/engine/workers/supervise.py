@@ -138,7 +138,7 @@ class Supervisor:
             idle_seconds=record.idle_seconds,
             ends_with_screen=record.ends_with is not None,
             restarts=note.restarts if note else 0,
-            crash=self._undertaker.certify(record).sentence if note else "",
+            crash=self._undertaker.told(record).sentence if note else "",
             load=self._watcher.load(record, key),
             gpu_memory_bytes=self._watcher.gpu_memory(record),
             estimate_bytes=record.estimate,
