@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 _LISTING = "rbee models elsewhere shows them"
 
-
-@click.command()
-@click.option(
+_IN_OPTION = click.option(
     "--in",
     "directories",
     type=click.Path(path_type=Path),
     multiple=True,
     help="Look there, too; may be given several times.",
 )
+
+
+@click.command()
+@_IN_OPTION
 @json_option
 def elsewhere(*, directories: tuple[Path, ...], as_json: bool) -> None:
     """List what other programs have: Hugging Face, Ollama, LM Studio, llama.cpp, GPT4All, Jan."""
@@ -56,13 +58,7 @@ def elsewhere(*, directories: tuple[Path, ...], as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--id", "model_id", metavar="ID", help="The model's id here; made from its name without.")
-@click.option(
-    "--in",
-    "directories",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Look there, too; may be given several times.",
-)
+@_IN_OPTION
 @click.option(
     "--in-place", is_flag=True, help="Leave the files where they lie, also where links could be had."
 )

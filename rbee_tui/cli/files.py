@@ -11,7 +11,7 @@ from rbee_tui.engine.choices import Choice, group
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.refusals import access_hint
-from rbee_tui.engine.repository import Repository
+from rbee_tui.engine.repository import MAIN, Repository
 from rbee_tui.engine.text import clean, size
 
 _UNSERVED = "no worker here serves it"
@@ -26,7 +26,7 @@ def files(*, repo: str, revision: str | None, card: bool, as_json: bool) -> None
     """Show what a repository is and what of it can be downloaded: each quantisation with its shards."""
     named = naming.require(repo)
     hub = Hub(root=Root.find())
-    found = hub.repository(named.repo, revision or named.revision or "main")
+    found = hub.repository(named.repo, revision or named.revision or MAIN)
     text = hub.card(found)
     if card and not as_json:
         output.result("\n".join(cards.lines(text)))

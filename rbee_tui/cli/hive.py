@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -11,12 +10,11 @@ import click
 from click.core import ParameterSource
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import engine, json_option
+from rbee_tui.cli.options import engine, json_option, stopping
 from rbee_tui.engine.errors import NotFoundError, RefusedError, UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import age, clean, duration
 
-_OVER = ("done", "failed", "cancelled")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LISTENING = (
@@ -94,7 +92,7 @@ async def _serve(listening: dict[str, Any]) -> None:
     from rbee_tui.hive import options, serve  # noqa: PLC0415 - a wrong option is answered without it
 
     chosen = options.checked(**listening)
-    await serve.serve(Root.find().prepare(), chosen, stop=_stopping(), say=_say, warn=output.note)
+    await serve.serve(Root.find().prepare(), chosen, stop=stopping(), say=_say, warn=output.note)
     output.note("the hive has ended: workers go on, downloads stay wanted")
 
 
@@ -105,21 +103,11 @@ def _say(emoji: str, text: str) -> None:
     sys.stdout.flush()
 
 
-def _stopping() -> asyncio.Event:
-    """An event that is set when this process is asked to end; what `nohup` ignores stays ignored."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop.set)
-    return stop
-
-
 async def _run(*, until_idle: bool) -> None:
     from rbee_tui.engine import runner  # noqa: PLC0415 - a wrong option is answered without it
     from rbee_tui.engine.engine import Engine  # noqa: PLC0415 - as above
 
-    stop = _stopping()
+    stop = stopping()
     async with Engine(verb=runner.VERB) as engine:
 
         def ready() -> None:
@@ -164,7 +152,7 @@ def status(*, as_json: bool) -> None:
             hint="rbee hive starts one; rbee hive install has one started with this machine",
         )
     workers = [each.model for each in house.processes.list()]
-    unfinished = [each for each in house.provisioner.jobs() if each.state not in _OVER]
+    unfinished = [each for each in house.provisioner.jobs() if not each.is_over]
     marked = autostart.marked(house.root)
     at = unit.path()
     if as_json:

@@ -10,6 +10,8 @@ from rbee_tui.engine.errors import NotFoundError, RefusedError, UsageError
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
+    import asyncio
+
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.provisioner import ModelProvisioner
 
@@ -43,6 +45,19 @@ def downloads(verb: str) -> "ModelProvisioner":
     from rbee_tui.engine.provisioner import ModelProvisioner  # noqa: PLC0415 - as above
 
     return ModelProvisioner(verb=f"rbee {verb}")
+
+
+def stopping() -> "asyncio.Event":
+    """An event that is set when this process is asked to end; what `nohup` ignores stays ignored."""
+    import asyncio  # noqa: PLC0415 - a listing does not pay for it
+    import signal  # noqa: PLC0415 - asyncio loads it anyway
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:

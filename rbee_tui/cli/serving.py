@@ -1,7 +1,6 @@
 """`rbee workers serve`, `publish`, `unpublish`, `key`: this machine as a worker catalog for others."""
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rbee_tui.cli import output
-from rbee_tui.cli.options import json_option, run
+from rbee_tui.cli.options import json_option, run, stopping
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean, size
@@ -69,11 +68,7 @@ def serve(*, host: str, port: int, place: Path | None, as_json: bool) -> None:
             output.note("every machine that reaches this address may read them")
 
     async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop.set)
-        await worker_catalog.serve(store, listener, stop=stop, ready=ready, say=output.note)
+        await worker_catalog.serve(store, listener, stop=stopping(), ready=ready, say=output.note)
 
     asyncio.run(main())
 

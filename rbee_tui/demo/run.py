@@ -13,7 +13,6 @@ import msgspec
 
 from rbee_tui.demo import repos
 from rbee_tui.demo.hub import DemoHub
-from rbee_tui.engine import hardware
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import IntegrityError, RefusedError, WorkerError
 from rbee_tui.engine.hub import Hub
@@ -21,8 +20,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.text import clean, size
-from rbee_tui.engine.variants import Selection, choose
-from rbee_tui.engine.workers import offers
+from rbee_tui.engine.variants import Selection
 
 QUESTION = "Say your sentence."
 
@@ -173,7 +171,7 @@ async def _verify(engine: Engine, show: Show, model_id: str) -> None:
 
 async def _install(engine: Engine, show: Show) -> None:
     show.step("install", "rbee workers install")
-    selection = await asyncio.to_thread(_select, engine)
+    selection = await asyncio.to_thread(engine.selection)
     taken = next((each for each in selection.verdicts if each.taken), None)
     if taken is None:
         reasons = "; ".join(f"{each.worker_id}: {each.reason}" for each in selection.verdicts)
@@ -188,20 +186,11 @@ async def _install(engine: Engine, show: Show) -> None:
 
 async def _choose(engine: Engine, show: Show) -> Selection:
     show.step("choose", "rbee workers list")
-    selection = await asyncio.to_thread(_select, engine)
+    selection = await asyncio.to_thread(engine.selection)
     for verdict in selection.verdicts:
         word = "takes" if verdict.taken else "could take" if verdict.usable else "refuses"
         show.detail(f"{word} {verdict.worker_id}: {verdict.reason}")
     return selection
-
-
-def _select(engine: Engine) -> Selection:
-    """Which worker fits this machine, of those that are installed and those that are offered."""
-    installed = engine.workers.list()
-    return choose(
-        hardware.read(engine.root.path),
-        [*installed, *offers.still_open(installed, engine.installer.offered())],
-    )
 
 
 async def _start(engine: Engine, show: Show, model_id: str, choice: Selection) -> str:

@@ -81,6 +81,11 @@ def file_of(model: Model) -> str | None:
     return model.source_url.partition(f"/resolve/{model.revision}/")[2] or None
 
 
+def place_of(entry: Entry[Model], file: ModelFile) -> str:
+    """Where a file of a model lies: in its directory, or where another program has it."""
+    return file.outside or f"{entry.directory}/{file.path}"
+
+
 def outside(entry: Entry[Model]) -> list[str]:
     """The files of a model that lie where another program has them."""
     return [file.outside for file in entry.artifact.files if file.outside] if entry.artifact else []

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rbee_tui.engine.board import Board, Changes
 from rbee_tui.engine.catalog import ModelCatalog, Removed, WorkerCatalog
@@ -22,6 +22,9 @@ from rbee_tui.engine.watch import Watch
 from rbee_tui.engine.workers import versions
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.supervise import Supervisor
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.variants import Selection
 
 _LOOK_SECONDS = 0.5
 _SEARCHES = 16
@@ -80,6 +83,16 @@ class Engine:
     async def watch(self) -> None:
         """Keep catalogs, workers and hardware on the board, until cancelled; for faces that show them."""
         await self.watching.run()
+
+    def selection(self) -> "Selection":
+        """Which worker fits this machine, of those that are installed or offered; blocking."""
+        from rbee_tui.engine import hardware  # noqa: PLC0415 - psutil, which few verbs need
+        from rbee_tui.engine.variants import choose  # noqa: PLC0415 - as above
+        from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
+
+        installed = self.workers.list()
+        offered = offers.still_open(installed, self.installer.offered())
+        return choose(hardware.read(self.root.path), [*installed, *offered])
 
     def remove_model(self, model_id: str) -> Removed:
         """Remove a model and its files; raises RefusedError while a download or a worker has it."""

@@ -12,12 +12,12 @@ def warning(free: int, total: int, promised: int) -> str:
     left = free - promised
     if left < 0:
         return f"downloads need {size(-left)} more than the {size(free)} that are free"
-    if left < low(total):
+    if left < _low(total):
         beside = f" once downloads have their {size(promised)}" if promised else ""
         return f"only {size(left)} are free{beside}"
     return ""
 
 
-def low(total: int) -> int:
+def _low(total: int) -> int:
     """Bytes below which a disk of so many counts as nearly full."""
     return min(_LEAST_FREE, total // _LEAST_SHARE)

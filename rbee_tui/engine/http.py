@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,12 +38,13 @@ async def get_small(url: str, most: int, seconds: float) -> Small:
     """
     import httpx  # noqa: PLC0415 - it loads click and rich where it finds them
 
+    from rbee_tui.engine.transfer.origins import trust  # noqa: PLC0415 - as above
+
     _quiet()
-    bundle = os.environ.get("SSL_CERT_FILE") or None
     try:
         async with (
             asyncio.timeout(seconds),
-            httpx.AsyncClient(verify=ssl.create_default_context(cafile=bundle)) as client,
+            httpx.AsyncClient(verify=trust()) as client,
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
         ):
             body = bytearray()

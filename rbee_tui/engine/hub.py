@@ -20,7 +20,7 @@ from rbee_tui.engine.errors import HubError, NetworkError, RateLimitedError, Rbe
 from rbee_tui.engine.naming import DEFAULT_ENDPOINT, check_endpoint, origin
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.refusals import rate_limited, refusal
-from rbee_tui.engine.repository import Filters, Repository, RepoSummary, Revision, Sort
+from rbee_tui.engine.repository import MAIN, Filters, Repository, RepoSummary, Revision, Sort
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Hub:
             )
             return [_summary(model) for model in found]
 
-    def repository(self, repo: str, revision: str = "main") -> Repository:
+    def repository(self, repo: str, revision: str = MAIN) -> Repository:
         """The files of a repository, at the commit that `revision` names now.
 
         Raises NotFoundError, AccessError, RateLimitedError, NetworkError, UsageError for an impossible name.
@@ -140,13 +140,13 @@ class Hub:
     def revisions(self, repo: str) -> list[Revision]:
         """The branches and tags of a repository, `main` first; raises as `repository` does."""
         _check_name(repo)
-        with self._api() as api, self._asking(repo, "main"):
+        with self._api() as api, self._asking(repo, MAIN):
             refs = api.list_repo_refs(repo)
         named = [
             *(Revision(name=each.name, kind="branch", commit=each.target_commit) for each in refs.branches),
             *(Revision(name=each.name, kind="tag", commit=each.target_commit) for each in refs.tags),
         ]
-        return sorted(named, key=lambda each: (each.name != "main", each.kind, each.name))
+        return sorted(named, key=lambda each: (each.name != MAIN, each.kind, each.name))
 
     def card(self, repository: Repository) -> str:
         """The repository's README as it stands, at most its first 256 KiB; empty where there is none."""

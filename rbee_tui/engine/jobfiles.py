@@ -69,8 +69,8 @@ def clean_up(record: Record, store: JobStore, models: ModelCatalog, facts: Facts
     if all(each.model.id != record.model.id for each in others):
         for part in part_paths(record, store.root):
             nearby.sweep(part)
-        for part in () if record.keep_partial else part_paths(record, store.root):
-            discard(part)
+            if not record.keep_partial:
+                discard(part)
         entry = models.peek(record.model.id)
         whole = entry is not None and entry.artifact is not None and entry.artifact.status == AVAILABLE
         if record.staged:

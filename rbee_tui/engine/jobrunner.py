@@ -32,6 +32,7 @@ from rbee_tui.engine.jobs import (
 )
 from rbee_tui.engine.meter import Meter
 from rbee_tui.engine.nearby import Nearby
+from rbee_tui.engine.partials import part_lock
 from rbee_tui.engine.paths import beneath
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.records import JobStore
@@ -228,7 +229,7 @@ class JobRunner:
         known = index in self._finished
         if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
             part = part_path(self.record, planned, self._store.root)
-            lock = self._store.root.locks / f"part-{part.name}.lock"
+            lock = part_lock(self._store.root, part.name, self._verb).path
             if not self._nearby.take(
                 planned, source, part=part, target=target, lock=lock, stop=stop, progress=progress
             ):

@@ -205,6 +205,11 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     keeps_partial: bool = False
     """Whether its partial files stay when it is cancelled."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to an end, good or bad."""
+        return self.state in ("done", "failed", "cancelled")
+
 
 def encode_run(run: Run) -> bytes:
     """A run as one block of RUN_BYTES: CRC-32 in hex, a space, JSON, padded; a torn write does not decode."""

@@ -28,9 +28,10 @@ class Meter:
         span, grown = now - self._at, count - self._count
         if span > 0:
             if grown or self._weight:
-                fade = math.exp(-span / _TIME_CONSTANT)
-                self._sum = self._sum * fade + (1.0 - fade) * grown / span
-                self._weight = self._weight * fade + (1.0 - fade)
+                # Not 1.0 - exp(...): that is zero for two looks that are very near each other.
+                gained = -math.expm1(-span / _TIME_CONSTANT)
+                self._sum += gained * (grown / span - self._sum)
+                self._weight += gained * (1.0 - self._weight)
                 self.rate = self._sum / self._weight
             self._count, self._at = count, now
         return self.rate

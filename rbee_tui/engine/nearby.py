@@ -11,6 +11,7 @@ import msgspec
 
 from rbee_tui.engine import imports, transfer
 from rbee_tui.engine.artifacts import Entry, Health, Model
+from rbee_tui.engine.describe import place_of
 from rbee_tui.engine.durable import Lock, storage
 from rbee_tui.engine.elsewhere import Found, Place, files, hubcache, ollama, places
 from rbee_tui.engine.errors import RbeeError
@@ -119,8 +120,7 @@ def _by_hash(
         if entry.artifact is not None and entry.health is Health.OK:
             for file in entry.artifact.files:
                 if file.sha256 and file.sha256 in wanted:
-                    path = file.outside or f"{entry.directory}/{file.path}"
-                    found.setdefault(file.sha256, []).append((path, entry.id))
+                    found.setdefault(file.sha256, []).append((place_of(entry, file), entry.id))
     return found
 
 

@@ -290,7 +290,7 @@ class ModelProvisioner:
 
     def _require_room(self, needed: int, chosen: Plan, records: list[Record]) -> None:
         """Raise NoSpaceError where it does not fit; what lies on this disk already takes none."""
-        free, promised = self._free(), self._promised(records)
+        free, promised = self.free(), self._promised(records)
         try:
             planning.require_room(needed, free, promised)
         except NoSpaceError:
@@ -316,7 +316,8 @@ class ModelProvisioner:
             self.store.put(again)
         return again
 
-    def _free(self) -> int:
+    def free(self) -> int:
+        """Bytes that are free where files arrive."""
         return shutil.disk_usage(self.root.part_directory()).free
 
     def _promised(self, records: list[Record]) -> int:

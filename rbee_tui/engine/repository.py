@@ -47,7 +47,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     gated: bool
     license: str | None
     files: list[RemoteFile]
-    revision: str = "main"
+    revision: str = MAIN
     """What was asked for: a branch, a tag or a commit."""
     gate: str = ""
     """How its owner lets people in: `auto` at once, `manual` after a look; empty where it is open."""

@@ -14,7 +14,6 @@ from rbee_tui.engine import hardware
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.variants import choose
 from rbee_tui.engine.workers import offers
 from rbee_tui.engine.workers.filling import require_fitting
 from rbee_tui.engine.workers.record import RunningWorker
@@ -82,13 +81,7 @@ async def model_delete(engine: Engine, asked: ops.ModelDelete) -> Events:
 
 async def catalog_list(engine: Engine, _: ops.WorkerCatalogList) -> Events:
     """Tell each worker that is here or may be installed, with its verdict."""
-
-    def look() -> list[Any]:
-        installed = engine.workers.list()
-        offered = offers.still_open(installed, engine.installer.offered())
-        return list(choose(hardware.read(engine.root.path), [*installed, *offered]).verdicts)
-
-    yield RESULT, await asyncio.to_thread(look)
+    yield RESULT, list((await asyncio.to_thread(engine.selection)).verdicts)
 
 
 async def install(engine: Engine, asked: ops.WorkerInstall) -> Events:

@@ -17,7 +17,6 @@ from rbee_tui.hive.streams import CANCELLED, DONE, Stream
 FOLLOW_SECONDS = 0.1
 _ASK_SECONDS = 0.05
 _STOP_SECONDS = 30.0
-_ENDED = frozenset({"done", "failed", "cancelled"})
 _NO_WAY_BACK = (ops.WorkerProcessDelete, ops.ModelDelete, ops.WorkerRemove)
 
 
@@ -58,9 +57,9 @@ class Jobs:
         job = self._jobs.get(job_id)
         if job is not None and (job.asked is not None or not job.stream.ended):
             return job
-        state = (await self._progress(job_id)).state
+        over = (await self._progress(job_id)).is_over
         now = self._jobs.get(job_id)
-        if now is not None and (now is not job or state in _ENDED):
+        if now is not None and (now is not job or over):
             return now
         job = self._jobs[job_id] = Job(job_id, None, self._limits)
         # Read again: what happened since the first look was told to nobody.

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from rbee_tui.engine.repository import MAIN
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
@@ -47,7 +49,7 @@ class ModelDownload(Operation, tag="model_download"):
     """`REPO[:FILE]`; FILE is a path, a file's name or a quantisation."""
     id: Name | None = None
     """The model's id here; made from its file's name without."""
-    revision: Name = "main"
+    revision: Name = MAIN
 
 
 class ModelList(Operation, tag="model_list"):

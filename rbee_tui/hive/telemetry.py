@@ -18,7 +18,6 @@ from rbee_tui.hive.limits import Limits
 from rbee_tui.hive.streams import Stream
 
 BEAT_SECONDS = 1.0
-_OVER = frozenset({"done", "failed", "cancelled"})
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +79,7 @@ class Telemetry:
 
     def heartbeat(self) -> Heartbeat:
         """What is known now."""
-        jobs = [job for key, job in self._latest.items() if key.startswith("job:") and job.state not in _OVER]
+        jobs = [job for key, job in self._latest.items() if key.startswith("job:") and not job.is_over]
         return Heartbeat(
             hive_id=self._hive_id,
             version=rbee_tui.__version__,

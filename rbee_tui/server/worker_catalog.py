@@ -27,7 +27,6 @@ from rbee_tui.engine.listing.store import Store, watcher
 from rbee_tui.engine.listing.trust import digest
 from rbee_tui.engine.text import clean
 
-PORT = 8787
 _RENEW_SECONDS = 3600.0
 _STARTED_SECONDS = 0.01
 _LEAVE_SECONDS = 5

@@ -15,9 +15,6 @@ from rbee_tui.engine.workers.record import RunningWorker
 if TYPE_CHECKING:
     from rbee_tui.engine.updates import Update
 
-UNFINISHED: frozenset[State] = frozenset(
-    {"queued", "running", "pausing", "paused", "interrupted", "not responding", "foreign"}
-)
 MOVING: frozenset[State] = frozenset({"queued", "running", "pausing"})
 _RANK: dict[State, int] = {
     "running": 0,
@@ -88,7 +85,7 @@ class House:
 
     def job_of(self, model_id: str) -> JobProgress | None:
         """The unfinished download of a model, the last one where there are several."""
-        found = [job for job in self.jobs.values() if job.model_id == model_id and job.state in UNFINISHED]
+        found = [job for job in self.jobs.values() if job.model_id == model_id and not job.is_over]
         return found[-1] if found else None
 
     def running_on(self, model_id: str) -> RunningWorker | None:

@@ -138,7 +138,7 @@ def _pause_word(situation: Situation) -> str:
 
 def _is_unfinished(situation: Situation) -> bool:
     found = _job(situation)
-    return found is not None and found.job.state not in ("done", "cancelled", "failed")
+    return found is not None and not found.job.is_over
 
 
 def _can_repair(situation: Situation) -> bool:

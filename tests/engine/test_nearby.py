@@ -125,7 +125,7 @@ class TestNotTwice:
 
     async def test_room_is_not_asked_for(self, make, tmp_path: Path, monkeypatch):
         """What is linked takes none."""
-        monkeypatch.setattr(ModelProvisioner, "_free", lambda _: 1000)
+        monkeypatch.setattr(ModelProvisioner, "free", lambda _: 1000)
         async with make() as here:
             with pytest.raises(NoSpaceError):
                 await here.download_model("acme/tiny")

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rbee_tui.engine.artifacts import Entry, Model
+from rbee_tui.engine.describe import place_of
 from rbee_tui.engine.elsewhere import files, hubcache, ollama
 from rbee_tui.engine.elsewhere.found import Found, is_under
 from rbee_tui.engine.elsewhere.places import Place, places
@@ -52,7 +53,7 @@ def mark_here(found: Sequence[Found], entries: Sequence[Entry[Model]]) -> list[F
         for file in entry.artifact.files if entry.artifact else []:
             if file.sha256:
                 by_hash.setdefault(file.sha256, entry.id)
-            key = _inode(file.outside or f"{entry.directory}/{file.path}")
+            key = _inode(place_of(entry, file))
             if key is not None:
                 by_file.setdefault(key, entry.id)
     return [msgspec.structs.replace(each, here=_here(each, by_hash, by_file)) for each in found]

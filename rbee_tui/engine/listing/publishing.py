@@ -134,7 +134,7 @@ def tags_of(platform: str) -> list[str]:
     raise UsageError(f"{clean(platform)!r} is no platform", hint="as linux-x86_64 or macos-aarch64")
 
 
-def publish_binary(  # noqa: PLR0913 - what a listing says of a program
+def publish_binary(
     store: Store,
     path: Path,
     *,
@@ -142,7 +142,6 @@ def publish_binary(  # noqa: PLR0913 - what a listing says of a program
     name: str = "",
     version: str = "",
     worker_type: WorkerType = "cpu",
-    description: str = "",
     license: str = "",  # noqa: A002 - the listing's own word
 ) -> Published:
     """Publish a llama-server; what is not said is asked of the program, where it runs here.
@@ -168,7 +167,6 @@ def publish_binary(  # noqa: PLR0913 - what a listing says of a program
         id=worker_id,
         name=name or f"llama-server {version}",
         version=version,
-        description=description,
         license=license,
         worker_type=worker_type,
         platforms=(platform,),

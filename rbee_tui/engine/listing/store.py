@@ -3,8 +3,6 @@
 The directory can be copied, without its key too: then its listing is served as it is, until it expires.
 """
 
-import hashlib
-import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +22,6 @@ from rbee_tui.engine.text import clean
 
 _FILE_MODE = 0o644
 _LOCK_SECONDS = 60.0
-_CHUNK = 1 << 20
 
 
 class Store:
@@ -87,13 +84,15 @@ class Store:
 
         Raises RefusedError for an entry that no client would accept, StorageError, NoSpaceError.
         """
+        from rbee_tui.engine.imports import copy  # noqa: PLC0415 - a server copies nothing
+
         temporary = self._files / f".{secrets.token_hex(8)}.tmp"
         with self._lock("publish"):
             for left in self._files.glob(".*.tmp"):
                 left.unlink(missing_ok=True)
             try:
-                size, digest = _copy(source, temporary)
-                entry = msgspec.structs.replace(entry, size_bytes=size, sha256=digest)
+                digest = copy(source, temporary)
+                entry = msgspec.structs.replace(entry, size_bytes=temporary.stat().st_size, sha256=digest)
                 if wrong := form.wrong_with(entry):
                     raise RefusedError(f"{clean(entry.id)[:120]} cannot be published: {clean(wrong)}")
                 with storage("publish", self.file(entry)):
@@ -155,22 +154,6 @@ class Store:
 
     def _lock(self, verb: str) -> Lock:
         return Lock(self.path / "catalog.lock", f"workers {verb}").acquire(_LOCK_SECONDS)
-
-
-def _copy(source: Path, target: Path) -> tuple[int, str]:
-    """Copy a file durably; its size in bytes and its SHA-256 are those of what was written."""
-    digest, size = hashlib.sha256(), 0
-    with storage("copy", source), source.open("rb") as file:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
-        try:
-            while chunk := file.read(_CHUNK):
-                durable.write_all(handle, chunk)
-                digest.update(chunk)
-                size += len(chunk)
-            durable.sync_file(handle)
-        finally:
-            os.close(handle)
-    return size, digest.hexdigest()
 
 
 def watcher(store: Store) -> Callable[[], Signed]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
@@ -26,14 +27,14 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the listing of that version."""
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A listing that arrived, the pin that it has to satisfy, and the moment."""
 
     pin: Pin
     signed: Signed
     now: datetime
 
-    @property
+    @cached_property
     def listing(self) -> Listing:
         """What the bytes say; raises MetadataError."""
         return form.decode(self.signed.body)

@@ -1,6 +1,5 @@
 """Adding a model: a repository, one of its choices, a question with the figures, a download."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -114,7 +113,7 @@ def _ahead(
     plan = engine.provisioner.plan(repo, file, revision=revision)
     return Ahead(
         plan,
-        shutil.disk_usage(engine.root.part_directory()).free,
+        engine.provisioner.free(),
         engine.provisioner.promised(),
         str(engine.models.directory(plan.model.id)),
         engine.fitter.of_plan(plan),

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from rbee_tui.engine.text import size
 from rbee_tui.ui import layout
-from rbee_tui.ui.house import UNFINISHED, House, total_rate
+from rbee_tui.ui.house import House, total_rate
 from rbee_tui.ui.keys import ACTIONS, Situation, in_footer
 from rbee_tui.ui.lines import (
     DOWNLOAD_COLUMNS,
@@ -166,7 +166,7 @@ class MainScreen(Screen[None]):
     def _show_downloads(self) -> None:
         house = self._house
         jobs = house.listed_jobs()
-        unfinished = sum(job.state in UNFINISHED for job in jobs)
+        unfinished = sum(not job.is_over for job in jobs)
         moving = [job for job in jobs if job.state == "running"]
         parts = [
             f"{len(moving)} of {unfinished} active" if unfinished else f"{len(jobs)} ended" if jobs else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from rbee_tui.engine.hardware.reading import Gpu, Reading
-from rbee_tui.engine.headroom import low
+from rbee_tui.engine.headroom import warning
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.keys import Action, Situation
@@ -91,7 +91,7 @@ class HardwareLine(DrawnLines):
 
     def _disk(self, reading: Reading, *, words: bool) -> Drawn:
         disk = reading.disk
-        style = "wrong" if disk.free - self._promised < low(disk.total) else ""
+        style = "wrong" if warning(disk.free, disk.total, self._promised) else ""
         line: Drawn = [("disk ", "quiet"), (f"{size(disk.free)} free{' low' if style else ''}", style)]
         if not self._promised:
             return line
