@@ -12,11 +12,13 @@ import os
 import signal
 import socket
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SITE = os.path.join(HERE, "site")
 NEEDED = {"avx2", "fma", "f16c"}
 POOLING = {"mean": 1, "cls": 2, "last": 3}
+LOG_SECONDS = 0.5
 if os.path.isdir(SITE):
     sys.path.insert(0, SITE)
 
@@ -148,6 +150,8 @@ class Xllamacpp:
         try:
             server = self.module.Server(params)
         except Exception as error:
+            # A thread of the runtime's own writes its log, and only the log tells what was wrong.
+            time.sleep(LOG_SECONDS)
             sys.exit(f"the model could not be loaded: {error}")
         print(f"listening on {server.listening_address}", flush=True)
         while True:
