@@ -100,11 +100,8 @@ def _show(found: "Matrix") -> None:
     """A table for each device, and what is recommended."""
     trained = f", trained for {found.trained:,} tokens" if found.trained else ""
     output.result(f"{clean(found.subject)}: {clean(found.architecture or 'unknown architecture')}{trained}")
-    if not found.covered:
-        output.result(
-            f"estimate: {clean(found.architecture or 'this architecture')} is not covered, "
-            "so figures are upper bounds"
-        )
+    if found.caveat:
+        output.result(found.caveat)
     if found.correction:
         output.result(f"with {memory(found.correction)} that workers here took beyond their estimates")
     for device in found.machine.devices:

@@ -103,6 +103,7 @@ def show(*, model: str, as_json: bool) -> None:
         "bytes": more.held,
         **more.header,
         **{f"on {name}": said for name, said in more.fit.items()},
+        "projector": clean(more.projector),
         "served by": ", ".join(more.workers),
     }
     output.print_fields(fields)

@@ -42,6 +42,11 @@ class Span(click.ParamType[int]):
 @click.option("--slots", type=click.IntRange(min=1), help="Requests at once; they share the context.")
 @click.option("--embeddings/--no-embeddings", default=None, help="Answer with embeddings, too.")
 @click.option(
+    "--projector/--no-projector",
+    default=None,
+    help="See and hear, where the model can (default); or text only.",
+)
+@click.option(
     "--idle", "idle_seconds", type=Span(), metavar="TIME", help="Unload it when nobody asks for so long: 30m."
 )
 @click.option("--pin/--no-pin", "pinned", default=None, help="Let it stay, however long nobody asks.")
@@ -95,8 +100,12 @@ def start_one(house: "Engine", model_id: str, said: dict[str, Any], *, as_json: 
     output.result(running.url)
     output.note(
         f"{clean(running.model)} is {running.state} on {clean(running.worker)} (pid {running.pid}), "
-        f"context {running.context:,}"
+        f"context {running.context:,}{_sight(running.projector)}"
     )
+
+
+def _sight(projector: str) -> str:
+    return f", with projector {clean(projector)}" if projector else ""
 
 
 async def _end(house: "Engine", model_id: str) -> None:
@@ -136,6 +145,7 @@ def explain_start(outlook: "Outlook", *, as_json: bool) -> None:
             "where": outlook.where,
             "layers on the GPU": f"{outlook.gpu_layers} of {outlook.of_layers}" if outlook.gpu_layers else "",
             "context": f"{outlook.context:,} tokens" if outlook.context else "",
+            "projector": clean(outlook.projector),
             "slots": str(outlook.slots) if outlook.context else "",
             "threads": str(outlook.threads) if outlook.context else "",
             "memory": f"{memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take",

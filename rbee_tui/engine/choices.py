@@ -54,6 +54,21 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         """The file that lets it see or hear."""
         return next((file for file in self.files if self.file and _is_projector(file.path)), None)
 
+    @property
+    def weights(self) -> list[RemoteFile]:
+        """Its files without the projector."""
+        return [file for file in self.files if file is not self.projector]
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of those, as far as the Hub tells sizes."""
+        return sum(file.size_bytes or 0 for file in self.weights)
+
+    @property
+    def projector_bytes(self) -> int:
+        """Bytes of the projector; 0 where there is none."""
+        return (self.projector.size_bytes or 0) if self.projector else 0
+
     def layout(self) -> list[PlannedFile]:
         """Where each file goes in the model's directory: by name for GGUF, by path for a whole repository.
 

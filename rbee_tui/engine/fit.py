@@ -14,6 +14,8 @@ MARGIN_BYTES = 1024 << 20
 """Kept free on a GPU, for what nobody counts."""
 KV_TYPES = {"f16": 2.0, "q8_0": 1.0625, "q5_0": 0.6875, "q4_0": 0.5625}
 """Bytes of one cached number."""
+PROJECTOR_COMPUTE = 256 << 20
+"""A projector is thought to compute with so much at most, and as much again as its file."""
 MOST_TOKENS = 1 << 27
 _FLOAT = 4
 
@@ -28,6 +30,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """At most, where the architecture is not covered; so are `compute` and `output`."""
     compute: int
     output: int
+    projector: int = 0
     low: int
     high: int | None
     """Equal to `low` where `covered`; None where the header does not tell enough for a bound."""
@@ -67,6 +70,11 @@ def estimate(
     output = _FLOAT * parallel * header.n_vocab
     fixed = header.tensor_bytes + output + cache_ram
     low, high = fixed + kv_low + compute_low, fixed + kv_high + compute_high
+    if header.projector_bytes:
+        # What it computes with goes by the size of pictures, and nobody tells that beforehand.
+        covered, low, high = False, low + header.projector_bytes, high + 2 * header.projector_bytes
+        high += PROJECTOR_COMPUTE
+        compute_high += header.projector_bytes + PROJECTOR_COMPUTE
     bounded = bool(header.n_layers and header.n_embd and (header.n_head or header.state_floats))
     return Estimate(
         context=load.context,
@@ -74,6 +82,7 @@ def estimate(
         kv=kv_high,
         compute=compute_high,
         output=output,
+        projector=header.projector_bytes,
         low=low,
         high=high if bounded else None,
         total=high if bounded else low,

@@ -134,6 +134,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     tensor_bytes: int = 0
     embedding_bytes: int = 0
     """Of them, the input embedding's, which stays in main memory."""
+    projector_bytes: int = 0
+    """Of the file that is loaded beside the model, so that it sees or hears; no header tells of it."""
+
+    @property
+    def learnt_as(self) -> str:
+        """Under which name is learnt what such models take: the architecture, with a projector or without."""
+        return f"{self.architecture or ''}{' with a projector' if self.projector_bytes else ''}"
 
 
 def read(path: Path) -> Header:

@@ -125,6 +125,7 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
         "layers",
         f"{running.gpu_layers} of {running.of_layers} on {running.device}" if running.gpu_layers else "",
     )
+    yield "projector", running.projector
     yield "threads", str(running.threads) if running.threads else ""
     yield from _load(running)
     yield "foreseen", memory(running.estimate_bytes)

@@ -5,6 +5,7 @@ RBEE_TEST_LLAMA_CPP_PYTHON=.../workers/llm-worker-llama-cpp-python    uses a cop
 RBEE_TEST_LLAMA_SERVER=.../llama-server              uses that program; else one on PATH
 """
 
+import base64
 import json
 import os
 import shutil
@@ -12,11 +13,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from rbee_tui.demo import tiny
+from tests import projector
 from tests.e2e.support import Rbee
 
 SAY = "A worker that is real says exactly this."
@@ -128,3 +131,28 @@ class TestRuntime:
         (vector,) = [each["embedding"] for each in json.loads(said)["data"]]
         assert len(vector) == tiny._WIDTH
         assert all(isinstance(number, float) for number in vector)
+
+
+@pytest.mark.runtime
+@pytest.mark.timeout(3700)
+@pytest.mark.parametrize("worker", [PYTHON, SERVER])
+def test_a_picture(worker: str, tmp_path: Path):
+    """With a projector it is shown one; each runtime in its own way."""
+    rbee = Rbee(tmp_path / "rbee")
+    rbee.run("models", "import", str(tiny.write(tmp_path / "tiny.gguf", SAY).path), "--id", "tiny")
+    bring(rbee, worker)
+    place = rbee.home / "models" / "tiny"
+    eyes = {"path": "mmproj-tiny.gguf", "size_bytes": len(projector.build()), "role": "projector"}
+    (place / eyes["path"]).write_bytes(projector.build())
+    found = json.loads((place / "metadata.json").read_text())
+    found["artifact"]["files"].append(eyes)
+    (place / "metadata.json").write_text(json.dumps(found))
+    started = rbee.json("start", "tiny", "--worker", worker)
+    seeing = Served(rbee, worker, started["url"], started["api_key"])
+    address = f"data:image/png;base64,{base64.b64encode(projector.picture()).decode()}"
+    content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": address}}]
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}], "max_tokens": 64}
+    status, _, said = seeing.ask("/v1/chat/completions", body)
+    rbee.run("stop", "tiny")
+    assert status == 200, said
+    assert json.loads(said)["choices"][0]["message"]["content"].strip() == SAY

@@ -13,6 +13,7 @@ from rbee_tui.engine.choices import Choice
 from rbee_tui.engine.fit import Estimate, estimate
 from rbee_tui.engine.fitting.machine import Machine
 from rbee_tui.engine.fitting.placing import Placing, place
+from rbee_tui.engine.fitting.weighing import alike
 from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.text import memory
 
@@ -63,7 +64,7 @@ def fit_of_choice(choice: Choice, machine: Machine, header: Header | None = None
     if choice.format != "gguf" or any(file.size_bytes is None for file in choice.files):
         why = "no worker here serves it" if choice.format != "gguf" else "its size is not told"
         return ChoiceFit(word="unknown", device="", context=0, needed=0, room=0, estimate=True, text=why)
-    need = _needed(choice.size_bytes, header)
+    need = _needed(choice, header)
     layers = header.n_layers if header else 0
     placings = [place(need, layers, device, machine) for device in machine.devices]
     for word in ("fits", "part"):
@@ -98,12 +99,12 @@ def _wide(choice: Choice) -> bool:
     return choice.quantization in ("F32", "F16", "BF16")
 
 
-def _needed(weights: int, header: Header | None) -> Estimate:
-    """The estimate with these weights, at the context that a start would take."""
+def _needed(choice: Choice, header: Header | None) -> Estimate:
+    """The estimate for it at the context that a start would take."""
     if header is not None:
         context = min(header.context_length or CONTEXT, CONTEXT)
-        of_tensors = max(0, weights - header.header_bytes)
-        return estimate(msgspec.structs.replace(header, tensor_bytes=of_tensors), context)
+        return estimate(alike(header, choice), context)
+    weights = choice.size_bytes
     on_top = _UNREAD_LEAST + int(weights * _UNREAD_SHARE)
     return Estimate(
         context=CONTEXT,

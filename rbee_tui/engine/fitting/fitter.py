@@ -10,6 +10,7 @@ import msgspec
 from rbee_tui.engine import choices, gguf, hardware
 from rbee_tui.engine.choices import Choice, RemoteFile, quantization_of
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.fitting import weighing
 from rbee_tui.engine.fitting.choice import ChoiceFit, fit_of_choice
 from rbee_tui.engine.fitting.learned import Learned
 from rbee_tui.engine.fitting.machine import Machine, Pool, imagine, machine_of
@@ -74,7 +75,7 @@ class Fitter:
                 first.blob_id,
             )
             found = remote.read_remote(source, self._hub.token, seconds)
-            self._read[key] = msgspec.structs.replace(found, tensor_bytes=remote.whole(found, choice))
+            self._read[key] = weighing.of_choice(found, choice)
         return self._read[key]
 
     def of_plan(self, plan: "Plan", seconds: float = PLAN_SECONDS) -> ChoiceFit:
@@ -85,7 +86,6 @@ class Fitter:
             files=[
                 RemoteFile(path=f.path, size_bytes=f.size_bytes, sha256=f.sha256, blob_id=f.blob_id)
                 for f in plan.files
-                if plan.model.format != "gguf" or "mmproj" not in f.path.lower()
             ],
             format="gguf" if plan.model.format == "gguf" else "other",
             file=plan.files[0].path,
@@ -121,7 +121,7 @@ class Fitter:
                 file=each.file,
                 quantization=each.quantization,
                 size_bytes=each.size_bytes,
-                header=self._alike(header, first, each),
+                header=header if each is first else weighing.alike(header, each),
             )
             for each in found
         ]
@@ -130,32 +130,26 @@ class Fitter:
     def of_model(self, model_id: str, question: Question | None = None) -> Matrix:
         """The matrix of a model that is here; raises NotFoundError, RefusedError."""
         entry = self._models.get(model_id)
-        return self.of_file(self._models.weights(entry), question, subject=entry.id)
+        header = weighing.of_entry(self._models, entry)
+        return self._of_here(entry.id, self._models.weights(entry), header, question)
 
-    def of_file(self, path: Path, question: Question | None = None, *, subject: str = "") -> Matrix:
+    def of_file(self, path: Path, question: Question | None = None) -> Matrix:
         """The matrix of a GGUF file, with its other shards."""
+        return self._of_here(path.name, path, gguf.read_whole(path), question)
+
+    def _of_here(self, subject: str, path: Path, header: Header, question: Question | None) -> Matrix:
         asked = question or Question()
-        header = gguf.read_whole(path)
         candidate = Candidate(
             name=path.name,
             file=path.name,
             quantization=header.quantization or quantization_of(path.name),
-            size_bytes=sum(each.stat().st_size for each in gguf.shards(path)),
+            size_bytes=sum(each.stat().st_size for each in gguf.shards(path)) + header.projector_bytes,
             header=header,
         )
-        return self._matrix(subject or path.name, [candidate], asked)
+        return self._matrix(subject, [candidate], asked)
 
     def _matrix(self, subject: str, candidates: list[Candidate], asked: Question) -> Matrix:
         """The matrix, with what was learnt on this machine; an imagined one is taken by its figures alone."""
         machine = self.machine(asked)
-        learnt = 0 if machine.imagined else self._learned.correction(candidates[0].header.architecture)
+        learnt = 0 if machine.imagined else self._learned.correction(candidates[0].header.learnt_as)
         return matrix(subject, candidates, machine, asked, learnt)
-
-    @staticmethod
-    def _alike(header: Header, read_from: Choice, other: Choice) -> Header:
-        """The header as another choice of the repository would have it: only its weights differ."""
-        if other is read_from:
-            return header
-        return msgspec.structs.replace(
-            header, tensor_bytes=max(0, other.size_bytes - header.header_bytes), embedding_bytes=0
-        )

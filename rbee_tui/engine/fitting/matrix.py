@@ -48,6 +48,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str | None
     covered: bool
     """Whether figures are to be relied on; else they are the upper ends of intervals."""
+    projector: bool = False
+    """Whether a projector is loaded with it, and counted."""
     trained: int | None
     """Tokens that the model was trained for."""
     kv_type: str
@@ -60,6 +62,16 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     correction: int = 0
     """Bytes that measured workers of this architecture took beyond their estimates; part of `compute`."""
+
+    @property
+    def caveat(self) -> str:
+        """Why its figures are upper bounds, in a sentence; empty where they are to be relied on."""
+        if self.covered:
+            return ""
+        if self.projector:
+            return "estimate: a projector takes more for each picture, so figures are upper bounds"
+        kind = clean(self.architecture or "this architecture")
+        return f"estimate: {kind} is not covered, so figures are upper bounds"
 
     def best(self, row: Row) -> Placing | None:
         """A row's cell at the context that a start takes, on the best device that holds it."""
@@ -94,7 +106,11 @@ def matrix(
     found = Matrix(
         subject=subject,
         architecture=header.architecture,
-        covered=estimate(header, contexts[0], parallel=question.parallel, kv_type=question.kv_type).covered,
+        covered=all(
+            estimate(each.header, contexts[0], parallel=question.parallel, kv_type=question.kv_type).covered
+            for each in ordered
+        ),
+        projector=any(each.header.projector_bytes for each in ordered),
         trained=header.context_length,
         kv_type=question.kv_type,
         parallel=question.parallel,

@@ -27,6 +27,7 @@ class Placing(msgspec.Struct, frozen=True, kw_only=True):
     kv: int
     compute: int
     output: int
+    projector: int = 0
     low: int
     """The least that it can take; `needed` where the figure is one to rely on."""
     needed: int
@@ -56,6 +57,7 @@ def place(need: Estimate, layers: int, device: Device, machine: Machine) -> Plac
         kv=need.kv,
         compute=need.compute,
         output=need.output,
+        projector=need.projector,
         low=need.low,
         needed=need.total,
         room=device.room,

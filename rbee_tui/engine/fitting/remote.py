@@ -3,7 +3,6 @@
 import time
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.choices import Choice
 from rbee_tui.engine.errors import NetworkError, RefusedError
 from rbee_tui.engine.gguf import Header, parse
 from rbee_tui.engine.transfer.attempt import Line
@@ -96,10 +95,3 @@ def read_remote(source: Source, token: str | None, seconds: float = SECONDS) -> 
         return parse(beginning.read_at, source.size_bytes)
     finally:
         beginning.close()
-
-
-def whole(header: Header, choice: Choice) -> int:
-    """Bytes of a choice's tensors: of one file as its header says, of shards by their sizes."""
-    if len(choice.files) == 1:
-        return header.tensor_bytes
-    return max(header.tensor_bytes, choice.size_bytes - header.header_bytes)

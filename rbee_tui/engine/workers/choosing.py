@@ -109,15 +109,17 @@ def choose_context(
             largest_context(
                 header, free - correction, min(least, trained), min(least, LEAST_CONTEXT), parallel=parallel
             ),
+            header.projector_bytes,
         )
     fitting = largest_context(header, free - correction, most, least, parallel=parallel)
     return estimate(header, fitting or least, parallel=parallel).plus(correction)
 
 
-def _does_not_fit(message: str, name: str, context: int | None) -> DoesNotFitError:
+def _does_not_fit(message: str, name: str, context: int | None, projector: int) -> DoesNotFitError:
     """The refusal, with the context that would fit."""
+    without = f"; --no-projector leaves {memory(projector)} and more out, for text only" if projector else ""
     if context is None:
-        return DoesNotFitError(message, hint="stop another worker, or take a smaller quantisation")
-    error = DoesNotFitError(message, hint=smaller(name, context))
+        return DoesNotFitError(message, hint=f"stop another worker, or take a smaller quantisation{without}")
+    error = DoesNotFitError(message, hint=f"{smaller(name, context)}{without}")
     error.details["retry_context"] = context
     return error

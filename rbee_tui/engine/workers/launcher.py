@@ -60,6 +60,8 @@ def parse(words):
     parser.add_argument("--n-gpu-layers", type=int, default=None, help="on the GPU; all of them by itself")
     parser.add_argument("--embeddings", action="store_true", help="answer with embeddings, too")
     parser.add_argument("--pooling", choices=list(POOLING), default="mean")
+    parser.add_argument("--mmproj", metavar="FILE", help="the projector, with which the model sees or hears")
+    parser.add_argument("--no-mmproj-offload", action="store_true", help="the projector stays off the GPU")
     parser.add_argument("--metrics", action="store_true", help="tell tokens and requests at /metrics")
     parser.add_argument("--api-key-file", metavar="FILE", help="- reads the key from standard input")
     found = parser.parse_args(words)
@@ -142,6 +144,9 @@ class Xllamacpp:
         if arguments.embeddings:
             params.embedding = True
             params.pooling_type = POOLING[arguments.pooling]
+        if arguments.mmproj:
+            params.mmproj.path = arguments.mmproj
+            params.mmproj_use_gpu = not arguments.no_mmproj_offload
         if arguments.alias:
             params.model_alias = {arguments.alias}
         if key:
@@ -179,6 +184,22 @@ class LlamaCppPython:
             gpu = self.llama.llama_supports_gpu_offload()
             yield "GPU: as llama-cpp-python was built" if gpu else "CPU: as llama-cpp-python was built"
 
+    def load_projector(self, arguments):
+        """Load it now: by itself it comes with the first request, and whatever is wrong with it, too."""
+        left_out = "it serves text only when it is started with --no-projector"
+        proxy = getattr(self.llama.server.app, "_llama_proxy", None)
+        model = getattr(proxy, "_current_model", None)
+        handler = getattr(model, "chat_handler", None)
+        if not hasattr(handler, "_init_mtmd_context"):
+            sys.exit(f"this version of llama-cpp-python cannot load a projector; {left_out}")
+        if not model.metadata.get("tokenizer.chat_template"):
+            sys.exit(f"llama-cpp-python shows pictures only to models with a chat template; {left_out}")
+        handler.use_gpu = not arguments.no_mmproj_offload
+        try:
+            handler._init_mtmd_context(model)  # noqa: SLF001 - it offers no other way
+        except ValueError as error:
+            sys.exit(f"the projector could not be loaded: {error}; {left_out}")
+
     def serve(self, arguments, key):
         """Load the model and answer until a signal comes, one request after the other."""
         settings = self.llama.server.settings
@@ -200,9 +221,16 @@ class LlamaCppPython:
                     # By itself it leaves a GPU alone.
                     n_gpu_layers=-1 if arguments.n_gpu_layers is None else arguments.n_gpu_layers,
                     embedding=arguments.embeddings,
+                    **(
+                        {"clip_model_path": arguments.mmproj, "chat_format": "mtmd"}
+                        if arguments.mmproj
+                        else {}
+                    ),
                 )
             ],
         )
+        if arguments.mmproj:
+            self.load_projector(arguments)
         # It would answer any web page's requests, and show its documentation without the key.
         app.user_middleware = [each for each in app.user_middleware if each.cls.__name__ != "CORSMiddleware"]
         app.router.routes = [

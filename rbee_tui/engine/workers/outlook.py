@@ -43,6 +43,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     of_layers: int = 0
     slots: int = PARALLEL
     threads: int = 0
+    projector: str = ""
+    """The name of the file with which it would see or hear; empty where it would serve text only."""
     where: str = ""
     """Device and layers in words."""
     retry_context: int | None = None
@@ -64,11 +66,12 @@ def look(  # noqa: PLR0913 - everything that a start looks at
     *,
     wanted: Wishes = NOTHING,
     correction: int = 0,
+    projector: str = "",
 ) -> Outlook:
     """The outlook for a model: an installed worker goes before an offer, as a start would take it.
 
     `promised` is what other workers were promised of each pool, `correction` what such models took beyond
-    their estimates here.
+    their estimates here; `projector` names the file beside it.
     """
     machine = machine_of(reading, promised)
     fits = placements.fits(model_id, header, machine, wanted, correction)
@@ -100,6 +103,7 @@ def look(  # noqa: PLR0913 - everything that a start looks at
         needed_bytes=estimate(header, LEAST_CONTEXT, parallel=PARALLEL).total,
         free_bytes=machine.host.room,
         promised_bytes=promised.get(pool_of(taken.variant), 0),
+        projector=projector,
         threads=wanted.threads or profiles.threads(reading.cpu.cores_available),
         verdicts=_marked(every, taken),
     )

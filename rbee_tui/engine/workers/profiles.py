@@ -67,6 +67,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     gpu_layers: int | None = None
     """Layers on the GPU; None where there is none to choose."""
     embeddings: bool = False
+    projector: Path | None = None
+    """The file that lets the model see or hear."""
 
 
 def of(worker: Worker) -> Profile:
@@ -110,6 +112,9 @@ def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[
         *("--api-key-file", str(launch.key_file)),
         *(("--n-gpu-layers", str(launch.gpu_layers)) if launch.gpu_layers is not None else ()),
         *(("--embeddings", "--pooling", "mean") if launch.embeddings else ()),
+        *(("--mmproj", str(launch.projector)) if launch.projector else ()),
+        # By itself it goes on a GPU, where no room was counted for it.
+        *(("--no-mmproj-offload",) if launch.projector and launch.gpu_layers == 0 else ()),
         *(("--metrics",) if profile.metrics else ()),
     ]
 

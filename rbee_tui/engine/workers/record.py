@@ -67,6 +67,8 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that it answers at once."""
     threads: int = 0
     embeddings: bool = False
+    projector: str = ""
+    """The file that lets it see or hear; empty where it serves text only."""
     pinned: bool = False
     """It stays, however long nobody asks."""
     idle_seconds: int = 0
@@ -121,6 +123,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     threads: int = 0
     embeddings: bool = False
+    projector: str = ""
+    """The name of the file that lets it see or hear."""
     estimate: int
     """Bytes of memory that it was expected to take."""
     on_host: int = 0
@@ -128,6 +132,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     correction: int = 0
     """Of them, what earlier workers of its architecture took beyond their estimates."""
     architecture: str = ""
+    """Under which it is learnt what such models take."""
     log: str
     log_from: int = 0
     """Where this start begins in the log, in bytes."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from rbee_tui.engine import gguf, hardware, process, settings
+from rbee_tui.engine import hardware, process, settings
 from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
 from rbee_tui.engine.describe import pull_command
@@ -24,6 +24,7 @@ from rbee_tui.engine.errors import (
     WorkerError,
 )
 from rbee_tui.engine.facts import Facts
+from rbee_tui.engine.fitting import weighing
 from rbee_tui.engine.fitting.learned import Learned
 from rbee_tui.engine.fitting.machine import Pool, machine_of
 from rbee_tui.engine.gguf import Header
@@ -75,11 +76,11 @@ class Starter:
         Raises what `Supervisor.start` says. Blocking.
         """
         entry = self._whole(model_id)
-        weights = self._models.weights(entry)
-        header = self._header(model_id, weights)
+        weights, projector = self._models.weights(entry), self._projector(entry, wanted)
+        header = self._header(entry, wanted)
         reading = hardware.read(self._root.path)
         self._register_own(wanted.worker_id)
-        correction = self.learned.correction(header.architecture)
+        correction = self.learned.correction(header.learnt_as)
         machine = machine_of(reading, self.promised(besides=model_id))
         fits = placements.fits(model_id, header, machine, wanted, correction)
         choice = choose_worker(self._workers, wanted.worker_id, reading, fits)
@@ -112,13 +113,14 @@ class Starter:
                     slots=place.slots,
                     threads=threads,
                     embeddings=bool(wanted.embeddings),
+                    projector=projector.name if projector else "",
                     chat=header.chat_template,
                     reason=choice.reason,
                     devices=tuple(worker.devices),
                     estimate=place.need.total,
                     on_host=place.on_host,
                     correction=correction,
-                    architecture=header.architecture or "",
+                    architecture=header.learnt_as,
                     log=str(log),
                     log_from=begin_log(log),
                     started_at=now(),
@@ -139,13 +141,15 @@ class Starter:
                 slots=record.slots,
                 gpu_layers=gpu_layers_of(record),
                 embeddings=record.embeddings,
+                projector=projector,
             )
             words = profiles.command(worker, choice.binary, python_for(worker.python), launch)
             return self._spawn(record, words, placements.environment(reading, place, record.variant))
 
     def outlook(self, model_id: str, wanted: Wishes) -> Outlook:
         """What `launch` would do now, and why; raises NotFoundError, RefusedError."""
-        header = self._header(model_id, self._models.weights(self._whole(model_id)))
+        entry = self._whole(model_id)
+        header, projector = self._header(entry, wanted), self._projector(entry, wanted)
         self._register_own(wanted.worker_id)
         installed = self._workers.list()
         return outlook.look(
@@ -156,7 +160,8 @@ class Starter:
             offers.still_open(installed, Installer(self._root, self._workers, self._facts).offered()),
             self.promised(besides=model_id),
             wanted=wanted,
-            correction=self.learned.correction(header.architecture),
+            correction=self.learned.correction(header.learnt_as),
+            projector=projector.name if projector else "",
         )
 
     def fitting_context(self, model_id: str, most: int) -> int | None:
@@ -223,11 +228,15 @@ class Starter:
             raise RefusedError(f"{name} is {entry.health}: {clean(entry.reason)}", hint=hint)
         return entry
 
-    def _header(self, model_id: str, weights: Path) -> Header:
+    def _projector(self, entry: Entry[Model], wanted: Wishes) -> Path | None:
+        """The file with which it sees or hears, unless that was wished away."""
+        return None if wanted.projector is False else self._models.projector(entry)
+
+    def _header(self, entry: Entry[Model], wanted: Wishes) -> Header:
         try:
-            return gguf.read_whole(weights)
+            return weighing.of_entry(self._models, entry, projector=wanted.projector is not False)
         except MetadataError as error:
-            name = clean(model_id)
+            name = clean(entry.id)
             raise BrokenModelError(
                 f"{name} cannot be loaded: {error}",
                 hint=f"rbee models verify {name} compares it with its hash, and says what brings it again",

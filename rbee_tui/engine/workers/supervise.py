@@ -134,6 +134,7 @@ class Supervisor:
             slots=record.slots,
             threads=record.threads,
             embeddings=record.embeddings,
+            projector=record.projector,
             pinned=record.pinned,
             idle_seconds=record.idle_seconds,
             ends_with_screen=record.ends_with is not None,

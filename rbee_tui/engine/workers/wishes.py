@@ -26,6 +26,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Requests that are answered at once, each with its part of the context."""
     embeddings: bool | None = None
     """Answer with embeddings, too."""
+    projector: bool | None = None
+    """See and hear, where the model has a projector; False leaves it out."""
     idle_seconds: int | None = None
     """Unload it when nobody asked it anything for so long; 0 never."""
     pinned: bool | None = None

@@ -62,9 +62,8 @@ def matrix_lines(found: "Matrix", glyphs: Glyphs, width: int) -> Lines:
     shown = max(1, (width - _FIXED) // _CELL)
     contexts = found.contexts[-shown:]
     lines: Lines = [_recommended(found)]
-    if not found.covered:
-        kind = clean(found.architecture or "this architecture")
-        lines.append((f"estimate: {kind} is not covered, so figures are upper bounds", "busy"))
+    if found.caveat:
+        lines.append((found.caveat, "busy"))
     if found.correction:
         lines.append((f"with {memory(found.correction)} that workers here took beyond their estimates", ""))
     for device in found.machine.devices:

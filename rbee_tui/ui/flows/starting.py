@@ -25,10 +25,11 @@ _ABOUT = {
     "port": ("port", "the one that the model had before without"),
     "idle_seconds": ("idle", "unload it when nobody asks for so long: 30m, 2h or never"),
     "embeddings": ("embeddings", "yes: it answers with embeddings, too"),
+    "projector": ("projector", "no: it serves text only, where it could see or hear, and takes less memory"),
     "restart": ("restart", "no: it is not started again when it crashes"),
     "pinned": ("pin", "yes: it stays, however long nobody asks"),
 }
-_YES_OR_NO = frozenset({"embeddings", "restart", "pinned"})
+_YES_OR_NO = frozenset({"embeddings", "projector", "restart", "pinned"})
 _WORDS = frozenset({"worker_id", "device"})
 
 

@@ -137,6 +137,7 @@ def _start_question(outlook: "Outlook") -> Question:
             else []
         ),
         (f"context  {outlook.context:,} tokens{_slots(outlook.slots)}, {_threads(outlook.threads)}", ""),
+        *([(f"sees     with projector {clean(outlook.projector)}", "")] if outlook.projector else []),
         (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
     ]
     if outlook.promised_bytes:

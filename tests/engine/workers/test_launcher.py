@@ -21,7 +21,8 @@ import json, os, signal, sys, types
 
 class CommonParams:
     def __init__(self):
-        self.model, self.cpuparams, self.cpuparams_batch = (types.SimpleNamespace() for _ in range(3))
+        self.model, self.mmproj = types.SimpleNamespace(), types.SimpleNamespace(path="")
+        self.cpuparams, self.cpuparams_batch = types.SimpleNamespace(), types.SimpleNamespace()
 
 
 class Server:
@@ -31,7 +32,7 @@ class Server:
         if params.model.path == "broken.gguf":
             raise RuntimeError("failed to load model")
         signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
-        told = dict(vars(params), model=params.model.path)
+        told = dict(vars(params), model=params.model.path, mmproj=params.mmproj.path)
         told["threads"] = [told.pop(name).n_threads for name in ("cpuparams", "cpuparams_batch")]
         told["model_alias"] = list(told.get("model_alias", []))
         told["ends"] = [signal.getsignal(n) == signal.SIG_DFL for n in (1, 2, 15)]
@@ -232,6 +233,12 @@ class TestRefusals:
             "reinstall it here: rbee workers install llm-worker-cpu"
         )
 
+    def test_a_projector(self, x: Folder):
+        """Beside the model."""
+        with x.serving("--model", "m.gguf", "--mmproj", "p.gguf", "--no-mmproj-offload") as said:
+            told = json.loads(said[0])
+        assert (told["mmproj"], told["mmproj_use_gpu"]) == ("p.gguf", False)
+
     def test_a_model_that_cannot_be_loaded(self, x: Folder):
         """The runtime's own words."""
         code, _, errors = x.run("--model", "broken.gguf")
@@ -320,6 +327,7 @@ class TestXllamacpp:
             assert said[1] == "listening on http://127.0.0.1:38991"
         assert told == {
             "model": "m.gguf",
+            "mmproj": "",
             "model_alias": ["tiny"],
             "hostnames": ["127.0.0.1"],
             "port": 4711,
@@ -361,6 +369,57 @@ class TestXllamacpp:
             started.send_signal(number)
             started.communicate(timeout=30)
             assert started.returncode == -number
+
+
+SEEING = """
+
+class Handler:
+    use_gpu = True
+
+    def _init_mtmd_context(self, model):
+        if model.metadata["broken"]:
+            raise ValueError("Failed to load mtmd context")
+        print("seen", self.use_gpu, flush=True)
+
+
+class _llama_proxy:
+    class _current_model:
+        chat_handler = Handler()
+        metadata = {"tokenizer.chat_template": TEMPLATE, "broken": BROKEN}
+"""
+
+
+class TestProjectorOfLlamaCppPython:
+    """Loaded before it listens, or refused with a sentence."""
+
+    WORDS = ("--model", "m.gguf", "--mmproj", "mmproj.gguf", "--no-mmproj-offload")
+
+    def test_it_is_loaded_at_once(self, llama: Folder):
+        """By the handler that takes any projector, off the GPU where that was said."""
+        with (llama.site / "llama_cpp/server/app.py").open("a") as app:
+            app.write(SEEING.replace("TEMPLATE", "'x'").replace("BROKEN", "False"))
+        with llama.serving(*self.WORDS, end=signal.SIGINT) as said:
+            assert said[0] == "seen False"
+            told = json.loads(get(said[-1].removeprefix("listening on "), "/v1/models")[2])
+        assert (told["clip_model_path"], told["chat_format"]) == ("mmproj.gguf", "mtmd")
+
+    @pytest.mark.parametrize(
+        ("template", "broken", "why"),
+        [
+            ("''", "False", "shows pictures only to models with a chat template"),
+            ("'x'", "True", "could not be loaded: Failed to load mtmd context"),
+            ("'x'", None, "this version of llama-cpp-python cannot load a projector"),
+        ],
+    )
+    def test_it_says_that_it_serves_text_only(self, llama: Folder, template, broken, why):
+        """Of an older version, a model without a template, and a file that is none."""
+        if broken:
+            with (llama.site / "llama_cpp/server/app.py").open("a") as app:
+                app.write(SEEING.replace("TEMPLATE", template).replace("BROKEN", broken))
+        code, _, errors = llama.run(*self.WORDS)
+        assert code == 1
+        assert why in errors
+        assert "text only when it is started with --no-projector" in errors
 
 
 class TestLlamaCppPython:

@@ -50,6 +50,15 @@ class TestCommand:
         quiet = profiles.command(worker("llama-cpp-python"), Path("/l"), Path("/python"), launch)
         assert "--metrics" not in quiet
 
+    @pytest.mark.parametrize(("layers", "off"), [(None, False), (0, True), (20, False)])
+    def test_a_projector(self, layers: int | None, off: bool):
+        """It goes where the model goes: with no layer on the GPU no room is counted there."""
+        launch = msgspec.structs.replace(LAUNCH, gpu_layers=layers, projector=Path("/m/mmproj.gguf"))
+        for runtime in ("llama-server", "xllamacpp", "llama-cpp-python"):
+            words = profiles.command(worker(runtime), Path("/l"), Path("/python"), launch)
+            assert words[words.index("--mmproj") + 1] == "/m/mmproj.gguf"
+            assert ("--no-mmproj-offload" in words) == off
+
     @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python"])
     def test_one_with_a_launcher(self, runtime):
         """Under its Python, which sees nothing of this environment."""
