@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import stat
+from itertools import chain
 from pathlib import Path
 
 from rbee_tui.engine.durable import storage
@@ -12,14 +13,14 @@ from rbee_tui.engine.paths import SHARED_MODE, make_directory, sync_directory
 TRASH = ".trash"
 
 
-def weigh(path: Path) -> tuple[int, int]:
-    """How many files a tree has, and the bytes that removing it gives back.
+def weigh(*paths: Path) -> tuple[int, int]:
+    """How many files these trees have together, and the bytes that removing all of them gives back.
 
-    A file with a name outside the tree keeps its bytes. Our own bookkeeping, a few kB, is not counted.
+    A file with a name outside them keeps its bytes. Our own bookkeeping, a few kB, is not counted.
     """
     files = 0
     links: dict[tuple[int, int], list[int]] = {}
-    for status in _files(path):
+    for status in chain.from_iterable(map(_files, paths)):
         files += 1
         held = min(status.st_size, status.st_blocks * 512)  # st_blocks counts 512 bytes on every file system
         seen = links.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, held])

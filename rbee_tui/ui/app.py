@@ -28,6 +28,7 @@ from rbee_tui.ui.bridge import Bridge
 from rbee_tui.ui.driver import Driver
 from rbee_tui.ui.flows import (
     adding,
+    batch,
     finding,
     fitting,
     installing,
@@ -368,7 +369,7 @@ class RbeeApp(App[list[str]]):
         if self._leaving or self.stopping:
             return
         action = BY_NAME[name]
-        if not action.applies(situation):
+        if not action.works(situation):
             self.narrate(
                 f"{action.shown} ({action.label.lower()}) does nothing here: ? shows what does", "quiet"
             )
@@ -388,7 +389,9 @@ class RbeeApp(App[list[str]]):
             return
         self._flowing.add(what)
         try:
-            await self._guarded(self._FLOWS[name](self, situation))
+            many = situation.marked and BY_NAME[name].many
+            flow = batch.act(self, name, situation) if many else self._FLOWS[name](self, situation)
+            await self._guarded(flow)
         finally:
             self._flowing.discard(what)
 
@@ -415,6 +418,7 @@ class RbeeApp(App[list[str]]):
 
     _IMMEDIATE: ClassVar[dict[str, Callable[["RbeeApp"], None]]] = {
         "filter": lambda app: app.main.ask_filter(),
+        "mark": lambda app: app.main.pane(app.main.situation.pane).toggle_mark(),
         "sort": lambda app: app.main.sort_next(),
         "reverse": lambda app: app.main.reverse(),
         "next_pane": lambda app: app.main.next_pane(),

@@ -27,6 +27,10 @@ class Glyphs:
     """Something better is to be had."""
     branch: str
     """Before a file of a download."""
+    marked: str
+    """Before a line that is marked."""
+    marked_cursor: str
+    """The same, and the cursor is on it."""
 
 
 UNICODE: Final = Glyphs(
@@ -43,6 +47,8 @@ UNICODE: Final = Glyphs(
     dash="·",
     newer="↑",
     branch="└",
+    marked="◆",
+    marked_cursor="◈",
 )
 
 ASCII: Final = Glyphs(
@@ -59,6 +65,8 @@ ASCII: Final = Glyphs(
     dash="-",
     newer="^",
     branch="`",
+    marked="#",
+    marked_cursor="&",
 )
 
 
@@ -93,6 +101,8 @@ _TWINS: Final = {
         "dash",
         "newer",
         "branch",
+        "marked",
+        "marked_cursor",
     )
     for theirs, ours in zip(getattr(UNICODE, field), getattr(ASCII, field), strict=True)
 } | {"°": "'", "╴": "-", "▎": "|", "─": "-", "│": "|", "é": "e", "ü": "u", "ö": "o", "ä": "a"}

@@ -26,6 +26,12 @@ class Situation:
     pane: str
     """`models`, `workers` or `downloads`."""
     line: Line | None
+    marked: tuple[Line, ...] = ()
+    """The lines of that pane that are marked."""
+
+    def at(self, line: Line) -> "Situation":
+        """As it were with the cursor on this line alone."""
+        return Situation(self.pane, line)
 
 
 Test = Callable[[Situation], bool]
@@ -56,10 +62,38 @@ class Action:
     """Order in the footer, the smallest first; what has none is only in help and palette."""
     relabel: Label | None = None
     """The footer's word where it depends on the line."""
+    many: bool = False
+    """Whether it is done to all marked lines at once, where there are some."""
 
     def word(self, situation: Situation) -> str:
-        """The footer's word for it here."""
+        """The footer's word for it here; with the number of lines where some are marked."""
+        lines = self.affected(situation)
+        if lines:
+            return f"{self.word(situation.at(lines[0]))} {len(lines):,}"
         return self.relabel(situation) if self.relabel else self.label
+
+    def works(self, situation: Situation) -> bool:
+        """Whether it does something here: to the marked lines, else to the one under the cursor."""
+        if self.many and situation.marked:
+            return bool(self.affected(situation))
+        return self.applies(situation)
+
+    def affected(self, situation: Situation) -> list[Line]:
+        """The marked lines to which it is done: of several words for it, those of the most frequent one.
+
+        A file goes with its download where both are marked.
+        """
+        if not self.many:
+            return []
+        whole = {line.job.id for line in situation.marked if isinstance(line, JobLine)}
+        lines = [
+            line
+            for line in situation.marked
+            if not (isinstance(line, FileLine) and line.job.id in whole) and self.applies(situation.at(line))
+        ]
+        words = [self.word(situation.at(line)) for line in lines]
+        common = max(words, key=words.count, default="")
+        return [line for line, word in zip(lines, words, strict=True) if word == common]
 
 
 def _model(situation: Situation) -> ModelLine | None:
@@ -174,6 +208,16 @@ def _pin_word(situation: Situation) -> str:
     return "Unpin" if each is not None and each.pinned else "Pin"
 
 
+def _can_mark(situation: Situation) -> bool:
+    line = situation.line
+    return line is not None and any(each.many and each.applies(situation.at(line)) for each in ACTIONS)
+
+
+def _mark_word(situation: Situation) -> str:
+    keys = {line.key for line in situation.marked}
+    return "Unmark" if situation.line is not None and situation.line.key in keys else "Mark"
+
+
 def _can_verify(situation: Situation) -> bool:
     line = _model(situation)
     there = line is not None and line.entry.health in (Health.OK, Health.DAMAGED)
@@ -202,7 +246,9 @@ ACTIONS = (
         _is_ready,
         12,
     ),
-    Action("stop", ("x",), "x", "Stop", "stop the worker of this model (asks)", "Workers", _runs, 13),
+    Action(
+        "stop", ("x",), "x", "Stop", "stop the worker of this model (asks)", "Workers", _runs, 13, many=True
+    ),
     Action(
         "pin",
         ("P",),
@@ -232,6 +278,7 @@ ACTIONS = (
         "Models",
         _can_fetch_again,
         14,
+        many=True,
     ),
     Action(
         "newer",
@@ -241,6 +288,7 @@ ACTIONS = (
         "ask the Hub which models have newer files, mark them, and update one or all",
         "Models",
         lambda s: s.pane == "models" and s.line is not None,
+        many=True,
     ),
     Action(
         "repair",
@@ -251,6 +299,7 @@ ACTIONS = (
         "Models",
         _can_repair,
         13,
+        many=True,
     ),
     Action(
         "import",
@@ -272,6 +321,7 @@ ACTIONS = (
         _can_pause,
         15,
         _pause_word,
+        many=True,
     ),
     Action(
         "sooner",
@@ -325,6 +375,7 @@ ACTIONS = (
         "Models",
         _can_verify,
         20,
+        many=True,
     ),
     Action(
         "delete",
@@ -336,6 +387,18 @@ ACTIONS = (
         _can_delete,
         21,
         _delete_word,
+        many=True,
+    ),
+    Action(
+        "mark",
+        ("space",),
+        "Space",
+        "Mark",
+        "mark a line, or unmark it: Ctrl-D f n p r v x then act on all that are marked, asking once",
+        "Everything",
+        _can_mark,
+        26,
+        _mark_word,
     ),
     Action(
         "copy",
@@ -458,7 +521,7 @@ MOVING = (
     ("j k, arrows", "move the cursor"),
     ("g G, Home End", "to the first line, to the last"),
     ("PgUp PgDn", "by a page"),
-    ("Esc", "back, or clear the filter; never quits"),
+    ("Esc", "back, or clear the marks, then the filter; never quits"),
 )
 
 BY_NAME = {action.name: action for action in ACTIONS}
@@ -466,6 +529,7 @@ GROUPS = ("Models", "Workers", "Downloads", "Panes", "Everything")
 
 
 def in_footer(situation: Situation) -> list[Action]:
-    """What the footer offers here, in its order."""
-    found = [action for action in ACTIONS if action.weight and action.applies(situation)]
-    return sorted(found, key=lambda action: action.weight)
+    """What the footer offers here, in its order: first what is done to marked lines, where there are some."""
+    found = [action for action in ACTIONS if action.weight and action.works(situation)]
+    marked = bool(situation.marked)
+    return sorted(found, key=lambda each: (marked and not (each.many or each.name == "mark"), each.weight))

@@ -100,6 +100,15 @@ class TestTheMainScreen:
         app = scenes.screen(getattr(scenes, scene)())
         album.has(f"{scene}-{size[0]}x{size[1]}", await drawn(app, size))
 
+    @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+    async def test_marked_lines(self, album: Album, size: tuple[int, int]) -> None:
+        """A glyph before each, their number in the title; the footer begins with what is done to all."""
+        keys = ("space", "j", "space")
+        name = f"{size[0]}x{size[1]}"
+        album.has(f"marked-{name}", await drawn(scenes.screen(scenes.damaged()), size, *keys))
+        app = scenes.screen(scenes.damaged(), [(2, 9_200_000_000)])
+        album.has(f"marked-delete-{name}", await drawn(app, size, *keys, "space", "space", "ctrl+d"))
+
     async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
         """The hardware line has room for both."""
         told = scenes.busy()

@@ -34,7 +34,7 @@ def help_lines() -> list[tuple[str, str]]:
 
 async def palette(app: "RbeeApp", situation: Situation) -> None:
     """Find a command by its words; those that do something here come first."""
-    here = [action for action in ACTIONS if action.applies(situation) and action.name != "palette"]
+    here = [action for action in ACTIONS if action.works(situation) and action.name != "palette"]
     picked = await app.push_screen_wait(
         PickScreen(
             "Commands",

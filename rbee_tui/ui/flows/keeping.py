@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine import describe, removal
-from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.errors import RbeeError, RefusedError
 from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, size
@@ -88,6 +88,17 @@ async def fetch_again(app: "RbeeApp", situation: Situation) -> None:
         await adding.fetch(app, *found)
     except RbeeError as error:
         await app.explain(error)
+
+
+async def fetch_missing(app: "RbeeApp", situation: Situation) -> None:
+    """The same without a question; raises what the engine says, RefusedError without a known source."""
+    line = situation.line
+    model = line.entry.artifact if isinstance(line, ModelLine) else None
+    found = details.source(model) if model else None
+    if model is None or found is None:
+        raise RefusedError(f"nothing says where {clean(_model_id(situation))} came from")
+    repo, file = found
+    await app.bridge.call(lambda engine: engine.provisioner.download_model(repo, file, id=model.id))
 
 
 async def delete(app: "RbeeApp", situation: Situation) -> None:

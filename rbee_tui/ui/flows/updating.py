@@ -21,14 +21,16 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
     found = await app.bridge.ask(_look)
     app.house.newer = {each.id: each for each in found if each.state == "newer"}
     app.main.show({"activities"})
-    updates = list(app.house.newer.values())
+    marked = {line.key for line in situation.marked}
+    updates = [each for each in app.house.newer.values() if not marked or each.id in marked]
     if not updates:
         gone = sum(each.state == "gone" for each in found)
         said = f"{gone} of {len(found)} models are not at the Hub any more" if gone else "all are the newest"
         app.narrate(said if gone else f"{len(found)} models compared: {said}", "quiet" if gone else "ok")
         return
     line = situation.line
-    here = app.house.newer.get(line.entry.id) if isinstance(line, ModelLine) else None
+    alone = isinstance(line, ModelLine) and not marked
+    here = app.house.newer.get(line.key) if line and alone else None
     answer = await app.question(_question(updates, here))
     for each in updates if answer == "all" else [here] if answer == "one" and here else []:
         job_id = await app.bridge.call(lambda engine, each=each: engine.provisioner.update(each))

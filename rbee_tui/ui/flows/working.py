@@ -223,11 +223,14 @@ async def stop(app: "RbeeApp", situation: Situation) -> None:
     ]
     if not await app.question(Question("Stop the worker", lines, [Answer("x", "Enter", "Stop", "stop")])):
         return
+    await end(app, situation)
+
+
+async def end(app: "RbeeApp", situation: Situation) -> None:
+    """Stop it, without a question; raises what the engine says."""
+    model_id = running_model(situation) or ""
     app.narrate(f"stopping the worker of {clean(model_id)}", "busy")
-    try:
-        await app.bridge.call(lambda engine: engine.processes.stop(model_id))
-    except RbeeError as error:
-        app.fail(error)
+    await app.bridge.call(lambda engine: engine.processes.stop(model_id))
 
 
 async def logs(app: "RbeeApp", situation: Situation) -> None:

@@ -61,7 +61,7 @@ class MainScreen(Screen[None]):
             if action.name != "details"
         ),
         Binding("shift+tab", "previous_pane", show=False),
-        Binding("escape", "clear_filter", show=False),
+        Binding("escape", "clear", show=False),
     ]
 
     def __init__(self, house: House, host: str) -> None:
@@ -117,7 +117,8 @@ class MainScreen(Screen[None]):
     def situation(self) -> Situation:
         """The pane with the focus and the line under its cursor."""
         name = next((each for each in PANES if self.pane(each).has_focus), self._last_pane)
-        return Situation(name, cast("Line | None", self.pane(name).current))
+        pane = self.pane(name)
+        return Situation(name, cast("Line | None", pane.current), pane.marked)
 
     @property
     def _last_pane(self) -> str:
@@ -294,8 +295,12 @@ class MainScreen(Screen[None]):
         """Keep the filter."""
         self._close_filter()
 
-    def action_clear_filter(self) -> None:
-        """Show everything again."""
+    def action_clear(self) -> None:
+        """Take the marks away; where there are none, show everything again."""
+        here = self.pane(self.situation.pane)
+        if here.marked and not self.query_one("#filter", Input).display:
+            here.unmark()
+            return
         name = self._filtered if self.query_one("#filter", Input).display else self.situation.pane
         self._filters[name] = ""
         self._close_filter()

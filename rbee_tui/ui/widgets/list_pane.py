@@ -1,6 +1,7 @@
 """A framed list: a hundred thousand lines cost as much as those that one sees."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -79,6 +80,7 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         self._caption: tuple[str, str] = ("", "")
         self._at = 0
         self._top = 0
+        self._marks: set[str] = set()
 
     # What is shown
 
@@ -91,6 +93,8 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         """Show these lines; `empty` says what to do where there are none. The cursor stays on its thing."""
         before = self.current
         self._lines, self._empty, self._caption = lines, empty, (title, figures)
+        if self._marks:  # what is not seen must not be acted upon
+            self._marks &= {line.key for line in lines}
         if before is not None:
             self._at = self._find(before.key)
         self.redraw()
@@ -102,6 +106,27 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         found = next((at for at, line in enumerate(self._lines) if line.key == key), None)
         if found is not None:
             self._go(found)
+
+    @property
+    def marked(self) -> tuple[LineT, ...]:
+        """The lines that are marked, in their order."""
+        return tuple(line for line in self._lines if line.key in self._marks) if self._marks else ()
+
+    def toggle_mark(self) -> None:
+        """Mark the line under the cursor, or take its mark away, and go on to the next."""
+        if self.current is not None:
+            self._marks ^= {self.current.key}
+            self._marks_changed()
+            self.action_move(1)
+
+    def unmark(self, keys: AbstractSet[str] | None = None) -> None:
+        """Take the marks of these lines away; without, all of them."""
+        self._marks = self._marks - keys if keys is not None else set()
+        self._marks_changed()
+
+    def _marks_changed(self) -> None:
+        self.redraw()
+        self.post_message(self.Moved(self))  # type: ignore[arg-type] - any line is Keyed
 
     def _find(self, key: str) -> int:
         """Where a thing is now; the place where it was, where it is gone."""
@@ -190,7 +215,12 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         left, across, right, *_ = self._glyphs.frame
         title, figures = self._caption
         text = set_cell_size(title, min(cell_len(title), max(0, width - 6)))
-        said = f" {figures} " if figures and cell_len(text) + cell_len(figures) + 8 <= width else ""
+        told = [figures]
+        if self._marks:
+            count = f"{len(self._marks):,} marked"
+            told = [f"{count} {self._glyphs.dash} {figures}" if figures else count, count]
+        room = width - cell_len(text) - 8
+        said = next((f" {each} " for each in told if each and cell_len(each) <= room), "")
         rest = width - 5 - cell_len(text) - cell_len(said)
         return [
             (f"{left}{across}", edge),
@@ -232,8 +262,8 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
 
     def _row(self, line: LineT, columns: Sequence[Column], width: int, *, cursor: bool) -> Drawn:
         here = "cursor" if cursor and self.has_focus else ""
-        mark = (">" if self._glyphs.frame.isascii() else "▎") if cursor else " "
-        drawn: Drawn = [(mark, here or ("title" if cursor else ""))]
+        marked = line.key in self._marks
+        drawn: Drawn = [(self._mark(marked, cursor), here or ("title" if cursor or marked else ""))]
         share = self._share(line)
         for number, (column, cell) in enumerate(_placed(columns, self._cells(line))):
             gap = " " * _GAP if number else ""
@@ -244,6 +274,12 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
                 text = fit(cell.text, column.width, self._glyphs.more, right=column.right)
                 drawn.append((gap + text, f"{here} {cell.style}"))
         return [*drawn, (" " * max(0, width - width_of(drawn)), here)]
+
+    def _mark(self, marked: bool, cursor: bool) -> str:  # noqa: FBT001 - one caller
+        """What stands before a line: a glyph for the cursor, for a mark, and for both."""
+        if marked:
+            return self._glyphs.marked_cursor if cursor else self._glyphs.marked
+        return (">" if self._glyphs.frame.isascii() else "▎") if cursor else " "
 
     def _nothing(self, y: int, width: int) -> Drawn:
         line: Drawn = [("  ", ""), *(self._empty[y] if y < len(self._empty) else [])]
