@@ -1,12 +1,15 @@
 """Where the files of a job come from and arrive, how it ends, and what is taken away of a cancelled one."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from rbee_tui.engine import describe, durable, ids, nearby, switching, transfer
-from rbee_tui.engine.artifacts import AVAILABLE, Model
+from rbee_tui.engine.artifacts import AVAILABLE, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.jobs import Outcome, PlannedFile, Record, progress_of, what_stays
 from rbee_tui.engine.partials import kept_bytes
@@ -30,10 +33,21 @@ def source_of(record: Record, planned: PlannedFile) -> Source:
     )
 
 
-def conclude(store: JobStore, job_id: str, verb: str, outcome: Outcome) -> Record:
-    """Write a job's outcome into its record, once."""
+def conclude(
+    store: JobStore,
+    job_id: str,
+    verb: str,
+    outcome: Outcome,
+    still: Callable[[Record], bool] = lambda _: True,
+) -> Record:
+    """Write a job's outcome into its record, once, if the record is `still` one of a job that ends so.
+
+    Asked under the records' lock: a verb that came before is heeded, one that comes after finds the outcome.
+    """
     return store.change(
-        job_id, verb, lambda r: r if r.outcome else msgspec.structs.replace(r, outcome=outcome)
+        job_id,
+        verb,
+        lambda r: r if r.outcome or not still(r) else msgspec.structs.replace(r, outcome=outcome),
     )
 
 
@@ -90,7 +104,16 @@ def discard(part: Path) -> None:
     durable.sweep(transfer.journal_path(part))
 
 
-def leave_no_trace(record: Record, root: Root, models: ModelCatalog) -> bool:
+def show_failed(record: Record, root: Root, models: ModelCatalog, error: str) -> None:
+    """Show in the catalog that a job has failed: where something of it is there."""
+    # The entry may be what could not be written; the record has the error either way.
+    with suppress(RbeeError):
+        # Where newer files were gathering, the old ones are as whole as before.
+        if not (record.staged or _leave_no_trace(record, root, models)):
+            models.update(record.model.id, status=failed(error))
+
+
+def _leave_no_trace(record: Record, root: Root, models: ModelCatalog) -> bool:
     """Take away the entry of a job that failed before a byte of it was kept; whether it is so."""
     if not record.fresh_entry or record.finished:
         return False

@@ -12,12 +12,12 @@ from typing import Literal
 import msgspec
 
 from rbee_tui.engine import describe, durable, steering, switching, transfer
-from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, failed
+from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import HubError, IntegrityError, NotFoundError, RbeeError
 from rbee_tui.engine.facts import Facts
-from rbee_tui.engine.jobfiles import clean_up, conclude, leave_no_trace, part_path, source_of, store_model
+from rbee_tui.engine.jobfiles import clean_up, conclude, part_path, show_failed, source_of, store_model
 from rbee_tui.engine.jobs import (
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
@@ -84,6 +84,7 @@ class JobRunner:
         self._stop = threading.Event()
         self._stops = [threading.Event() for _ in record.files]
         self._finished = set(record.finished)
+        self._fatal: list[FailedFile] = []  # those whose failure ends this run
         self._meters = [Meter() for _ in record.files]
         self._meter = Meter()
         self._state: State = "queued"
@@ -201,17 +202,14 @@ class JobRunner:
 
     async def _try(self, index: int) -> bool:
         """Whether a file is there now; False when it was steered, or failed, and the others go on."""
-        work: Callable[[], None] = lambda: self._bring(index)  # noqa: E731 - typed, for the executor
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._bring, index)
         except transfer.Stopped:
             if self._stop.is_set():
                 raise
             self._stops[index].clear()
         except RbeeError as error:
             self._fail_file(index, error)
-            if type(error) not in _OF_ONE_FILE:
-                raise
         else:
             return True
         self.progress[index].state = "waiting"
@@ -254,7 +252,7 @@ class JobRunner:
         self._finished.add(index)
 
     def _fail_file(self, index: int, error: RbeeError) -> None:
-        """Write down that a file failed; raises the error where not even that can be written."""
+        """Write down that a file failed; raises the error where it ends the run."""
         failed = FailedFile(index=index, error=str(error), hint=error.hint, code=error.code)
         try:
             self.record = self._store.change(
@@ -264,19 +262,14 @@ class JobRunner:
             raise error from None
         if len(self.record.files) > 1:
             self._facts.tell("job.file", self.record.id, f"{self.record.model.id}: {error}")
+        if type(error) not in _OF_ONE_FILE:
+            self._fatal.append(failed)
+            raise error
 
     def _settle(self) -> None:
-        """Only files that rest are left: the job has failed, or is paused, or does without them."""
-        record = self.record
-        if record.failed_files:
-            raise steering.failure(record)
-        if record.held_files:
-            self._store.change(
-                record.id,
-                self._verb,
-                lambda r: msgspec.structs.replace(r, wanted="paused") if r.wanted == "running" else r,
-            )
-        elif self._is_finished:
+        """Only files that rest were left when it was looked: end, unless one of them is wanted by now."""
+        self.record = self._store.change(self.record.id, self._verb, lambda r: steering.settled(r, now()))
+        if self.record.outcome or self.record.wanted != "running" or self._is_finished:
             self._halt()
 
     async def _tick(self, *, running: bool = False, rest: float = _TICK_SECONDS) -> None:
@@ -352,7 +345,7 @@ class JobRunner:
     def _end(self, *, free: bool) -> Ending:
         record = self.record = self._store.get(self.record.id)
         if record.outcome is not None:
-            return record.outcome.state
+            return self._mourn(record.outcome) if record.outcome.state == "failed" else record.outcome.state
         if self._is_finished and (free or not record.staged):
             return self._complete()
         if record.wanted == "cancelled":
@@ -363,7 +356,11 @@ class JobRunner:
             self._note("paused", seq=record.seq)
             self._facts.tell("job.paused", record.id, f"{record.model.id} is paused at {self._reached()}")
             return "paused"
-        self._note("interrupted", seq=record.seq)
+        return self._release()
+
+    def _release(self) -> Ending:
+        """It is wanted, by whoever takes it up next."""
+        self._note("interrupted", seq=self.record.seq)
         return "released"
 
     def _reached(self) -> str:
@@ -378,19 +375,26 @@ class JobRunner:
             switching.tidy(self._models, record.model.id)
         else:
             store_model(self._models, describe.finished_model(record, self._home), AVAILABLE)
-        conclude(self._store, self.record.id, self._verb, Outcome(state="done", at=now()))
+        if not self._conclude(Outcome(state="done", at=now()), still=lambda r: r.is_complete):
+            return self._release()
         self._note("done")
         self._facts.tell("job.done", self.record.id, f"{record.model.id} is {told} and verified")
         return "done"
 
     def _fail(self, error: RbeeError) -> Ending:
+        """End with an error, unless one of the files that brought it is wanted again by now."""
         outcome = Outcome(state="failed", at=now(), error=str(error), hint=error.hint, code=error.code)
-        self.record = conclude(self._store, self.record.id, self._verb, outcome)
-        # The entry may be what could not be written; the record has the error either way.
-        with suppress(RbeeError):
-            # Where newer files were gathering, the old ones are as whole as before.
-            if not (self.record.staged or leave_no_trace(self.record, self._store.root, self._models)):
-                self._models.update(self.record.model.id, status=failed(str(error)))
+        ends = self._conclude(outcome, still=lambda r: all(each in r.failed_files for each in self._fatal))
+        return self._mourn(outcome) if ends else self._release()
+
+    def _mourn(self, outcome: Outcome) -> Ending:
+        """Tell of a failure, which is in the record."""
+        show_failed(self.record, self._store.root, self._models, outcome.error)
         self._note("failed")
-        self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {error}")
+        self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {outcome.error}")
         return "failed"
+
+    def _conclude(self, outcome: Outcome, still: Callable[[Record], bool]) -> bool:
+        """Whether the job has ended now."""
+        self.record = conclude(self._store, self.record.id, self._verb, outcome, still)
+        return self.record.outcome is not None

@@ -117,6 +117,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return [index for index in range(len(self.files)) if index not in self.dropped_files]
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every file that is wanted is there, verified."""
+        return set(self.wanted_files) <= set(self.finished)
+
+    @property
     def total(self) -> int:
         """Bytes of the files that are wanted."""
         return sum(self.files[index].size_bytes for index in self.wanted_files)

@@ -527,8 +527,7 @@ class ModelProvisioner:
             await asyncio.to_thread(self._discard, part)
         told = f"{clean(file)} of {clean(record.model.id)} is cancelled"
         self.facts.tell("job.file", job_id, told)
-        whole = set(record.wanted_files) <= set(record.finished)
-        return await self.run(job_id) if whole else self.get_progress(job_id)
+        return await self.run(job_id) if record.is_complete else self.get_progress(job_id)
 
     def _discard(self, part: Path) -> None:
         """Remove an arriving file once its writer has let go of it."""

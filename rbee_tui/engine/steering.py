@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import msgspec
 
 from rbee_tui.engine.describe import role
-from rbee_tui.engine.errors import NotFoundError, RbeeError, RefusedError, error_of
-from rbee_tui.engine.jobs import FailedFile, Record
+from rbee_tui.engine.errors import NotFoundError, RefusedError
+from rbee_tui.engine.jobs import FailedFile, Outcome, Record
 from rbee_tui.engine.process import Machine
 from rbee_tui.engine.text import clean
 
@@ -84,7 +84,7 @@ def drop_file(record: Record, path: str, here: Machine) -> Record:
     failed = [each for each in record.failed_files if each.index != index]
     dropped = _with(record.dropped_files, index)
     record = msgspec.structs.replace(record, dropped_files=dropped, failed_files=failed)
-    return _running(record, here) if set(others) <= set(record.finished) else record
+    return _running(record, here) if record.is_complete else record
 
 
 def fail_file(record: Record, failed: FailedFile) -> Record:
@@ -93,17 +93,29 @@ def fail_file(record: Record, failed: FailedFile) -> Record:
     return msgspec.structs.replace(record, failed_files=[*others, failed])
 
 
-def failure(record: Record) -> RbeeError:
-    """The error of a job of which nothing but failed files is left: the first one's."""
-    first, more = record.failed_files[0], len(record.failed_files) - 1
-    beside = f" (and {more} more of its files failed)" if more else ""
-    return error_of(first.code, first.error + beside, first.hint)
+def settled(record: Record, at: str) -> Record:
+    """The record of a job of which only files that rest are left: failed, paused, or as it is.
+
+    It stays as it is where one of its files is wanted, or where it does without those that are missing.
+    """
+    if record.outcome or record.wanted != "running" or not _all_rest(record):
+        return record
+    if record.failed_files:
+        first, more = record.failed_files[0], len(record.failed_files) - 1
+        beside = f" (and {more} more of its files failed)" if more else ""
+        outcome = Outcome(state="failed", at=at, error=first.error + beside, hint=first.hint, code=first.code)
+        return msgspec.structs.replace(record, outcome=outcome)
+    return msgspec.structs.replace(record, wanted="paused") if record.held_files else record
 
 
 def rests(record: Record, index: int) -> bool:
     """Whether a file waits for somebody who wants it."""
     failed = any(each.index == index for each in record.failed_files)
     return failed or index in record.held_files or index in record.dropped_files
+
+
+def _all_rest(record: Record) -> bool:
+    return all(each in record.finished or rests(record, each) for each in range(len(record.files)))
 
 
 def finish_file(record: Record, index: int) -> Record:
