@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from rbee_tui.engine.board import Board, Changes
 from rbee_tui.engine.catalog import ModelCatalog, Removed, WorkerCatalog
+from rbee_tui.engine.cut import Cut
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.fitting.fitter import Fitter
@@ -70,11 +71,15 @@ class Engine:
     async def search(self, words: str, limit: int, filters: Filters) -> Sequence[RepoSummary]:
         """Search the Hub, apart from all else: of a search that nobody waits for any more, nobody waits.
 
-        What was cancelled before its turn is not asked; an answer that does not come holds up no other call.
-        Raises what the Hub answers.
+        What was cancelled before its turn is not asked, and what is asked then is cut off: its connection is
+        closed. Raises what the Hub answers.
         """
-        ask = partial(self.hub.search, words, limit, filters)
-        return await asyncio.get_running_loop().run_in_executor(self._searches, ask)
+        cut = Cut()
+        ask = partial(self.hub.search, words, limit, filters, cut)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._searches, ask)
+        finally:
+            cut.now()
 
     def changes(self, every: float = 0.5) -> AsyncGenerator[Changes]:
         """Follow what all processes on the root do: facts, and a JobProgress under `job:<id>` in `latest`."""

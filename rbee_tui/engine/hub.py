@@ -9,13 +9,15 @@ import os
 import re
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from rbee_tui.engine import tokens
+from rbee_tui.engine import cut as cuts
+from rbee_tui.engine import listed, tokens
 from rbee_tui.engine.choices import RemoteFile
+from rbee_tui.engine.cut import Cut
 from rbee_tui.engine.errors import HubError, NetworkError, RateLimitedError, RbeeError, UsageError
 from rbee_tui.engine.naming import DEFAULT_ENDPOINT, check_endpoint, origin
 from rbee_tui.engine.paths import Root
@@ -34,8 +36,6 @@ _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
 # As the library has it, which would refuse any other name in words of its own.
 _REPO = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_PART}(?:/{_PART})?", re.ASCII)
 _REVISION = re.compile(r"[\w][\w./-]{0,254}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BLOB = re.compile(r"[0-9a-f]{40}")
 _origin: ContextVar[str] = ContextVar("origin")
 T = TypeVar("T")
 _CARD_BYTES = 1 << 18
@@ -89,11 +89,13 @@ class Hub:
             return tokens.Token(text=self._token, source="given") if self._token else None
         return tokens.find(self._root, self.endpoint)
 
-    def search(self, query: str, limit: int = 20, filters: Filters | None = None) -> list[RepoSummary]:
-        """Models whose name matches, in the order that `filters` name."""
+    def search(
+        self, query: str, limit: int = 20, filters: Filters | None = None, cut: Cut | None = None
+    ) -> list[RepoSummary]:
+        """Models whose name matches, in the order that `filters` name; `cut` ends it from another thread."""
         asked = filters or Filters()
         tags = [*(["gguf"] if asked.gguf else []), *([f"license:{asked.license}"] if asked.license else [])]
-        with self._api() as api:
+        with self._api() as api, cut.asking(_prepared[0]) if cut else nullcontext():
             found = api.list_models(
                 search=query or None,
                 limit=limit,
@@ -104,7 +106,7 @@ class Hub:
                 num_parameters=f"max:{asked.billions}B" if asked.billions else None,
                 expand=_EXPAND,
             )
-            return [_summary(model) for model in found]
+            return [listed.summary(model) for model in found]
 
     def repository(self, repo: str, revision: str = MAIN) -> Repository:
         """The files of a repository, at the commit that `revision` names now.
@@ -116,12 +118,12 @@ class Hub:
             raise UsageError(f"{clean(revision)!r} is not a revision", hint="a branch, a tag or a commit")
         with self._api() as api, self._asking(repo, revision):
             info = api.model_info(repo, revision=revision, files_metadata=True)
-            files = [_sibling(each) for each in info.siblings or []]
+            files = [listed.file(each) for each in info.siblings or []]
             commit = info.sha or revision
-            if any(not _complete(file) for file in files):
-                files = _fill(files, self._tree(api, repo, commit))
+            if any(not listed.is_complete(file) for file in files):
+                files = listed.fill(files, self._tree(api, repo, commit))
         card = info.card_data.to_dict() if info.card_data else {}
-        license_name = card.get("license") or _tagged(info.tags or [])
+        license_name = card.get("license") or listed.tagged_license(info.tags or [])
         return Repository(
             id=info.id or repo,
             commit=commit,
@@ -134,7 +136,7 @@ class Hub:
             task=info.pipeline_tag,
             downloads=info.downloads or 0,
             likes=info.likes or 0,
-            updated_at=_stamp(info.last_modified),
+            updated_at=listed.stamp(info.last_modified),
         )
 
     def revisions(self, repo: str) -> list[Revision]:
@@ -183,7 +185,7 @@ class Hub:
     def complete(self, repository: Repository, files: Sequence[RemoteFile]) -> list[RemoteFile]:
         """These files with the sizes and hashes that the listing lacked, asked for one by one."""
         with self._api(), self._asking(repository.id, repository.commit):
-            return [f if _complete(f) else self._head(repository, f) for f in files]
+            return [f if listed.is_complete(f) else self._head(repository, f) for f in files]
 
     def _tree(self, api: "HfApi", repo: str, commit: str) -> list[RemoteFile]:
         """What the tree tells on this origin; what it leaves out can be asked file by file."""
@@ -191,7 +193,7 @@ class Hub:
         try:
             for entry in api.list_repo_tree(repo, recursive=True, revision=commit):
                 if hasattr(entry, "blob_id"):
-                    found.append(_sibling(entry, name="path"))  # noqa: PERF401 - what came before an error is kept
+                    found.append(listed.file(entry, name="path"))  # noqa: PERF401 - what came before an error is kept
         except ElsewhereError:
             # A mirror's next page may point at what it mirrors, which was not asked for.
             logging.getLogger(__name__).debug("the tree goes on elsewhere")
@@ -217,8 +219,8 @@ class Hub:
         return RemoteFile(
             path=file.path,
             size_bytes=int(length),
-            sha256=tag if _SHA256.fullmatch(tag) else file.sha256,
-            blob_id=tag if _BLOB.fullmatch(tag) else file.blob_id,
+            sha256=tag if listed.SHA256.fullmatch(tag) else file.sha256,
+            blob_id=tag if listed.BLOB.fullmatch(tag) else file.blob_id,
         )
 
     @contextmanager
@@ -269,7 +271,8 @@ def _check_name(repo: str) -> None:
         raise UsageError(f"{clean(repo)!r} is not a repository's name", hint="it looks like owner/name")
 
 
-_prepared: list[bool] = []
+_prepared: "list[Callable[[], httpx2.Client]]" = []
+"""What makes our client, once the library has it."""
 _preparing = threading.Lock()
 
 
@@ -277,11 +280,10 @@ def _prepare_library() -> None:
     """Give the library our client once, and silence what it would print."""
     with _preparing:
         if not _prepared:
-            _prepare()
-            _prepared.append(True)
+            _prepared.append(_prepare())
 
 
-def _prepare() -> None:
+def _prepare() -> "Callable[[], httpx2.Client]":
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx2  # noqa: PLC0415 - as above
     from huggingface_hub.utils import logging as library_logging  # noqa: PLC0415 - as above
@@ -293,6 +295,10 @@ def _prepare() -> None:
         def send(self, request: "httpx2.Request", **options: Any) -> "httpx2.Response":
             # The library asks with no timeout at all, which would overrule the client's own.
             request.extensions["timeout"] = httpx2.Timeout(_TIMEOUT_SECONDS).as_dict()
+            asked = cuts.current()
+            if asked is not None and asked.client is not self:
+                request.extensions["trace"] = asked.trace
+                return asked.client.send(request, **options)
             try:
                 return super().send(request, **options)
             except httpx2.TooManyRedirects as error:
@@ -308,6 +314,7 @@ def _prepare() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     library_logging.set_verbosity_error()
     set_client_factory(make)
+    return make
 
 
 def _guard(request: "httpx2.Request") -> None:
@@ -345,50 +352,3 @@ def _unreachable(request: "httpx2.Request", error: Exception) -> NetworkError:
     return NetworkError(
         f"cannot reach {host}: {reason}", hint="check the network, HF_ENDPOINT and proxy settings"
     )
-
-
-def _summary(model: Any) -> RepoSummary:
-    updated = getattr(model, "last_modified", None) or getattr(model, "created_at", None)
-    return RepoSummary(
-        id=model.id,
-        downloads=model.downloads or 0,
-        likes=model.likes or 0,
-        updated_at=_stamp(updated),
-        gated=bool(model.gated),
-        license=_tagged(model.tags or []),
-        tags=list(model.tags or []),
-        task=model.pipeline_tag,
-    )
-
-
-def _stamp(moment: Any) -> str | None:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
-
-
-def _tagged(tags: Sequence[str]) -> str | None:
-    return next((tag[8:] for tag in tags if tag.startswith("license:")), None)
-
-
-def _sibling(found: Any, name: str = "rfilename") -> RemoteFile:
-    """A file of the info's siblings or of the tree."""
-    large = getattr(found, "lfs", None)
-    sha256 = (getattr(large, "sha256", None) or "").lower() if large else ""
-    size = (getattr(large, "size", None) if large else None) or getattr(found, "size", None)
-    blob = (getattr(found, "blob_id", None) or "").lower()
-    return RemoteFile(
-        path=getattr(found, name),
-        size_bytes=size if isinstance(size, int) and size >= 0 else None,
-        sha256=sha256 if _SHA256.fullmatch(sha256) else None,
-        # A large file's blob id is that of its pointer: it says nothing of the content.
-        blob_id=blob if _BLOB.fullmatch(blob) and not large else None,
-    )
-
-
-def _complete(file: RemoteFile) -> bool:
-    return file.size_bytes is not None and bool(file.sha256 or file.blob_id)
-
-
-def _fill(files: Sequence[RemoteFile], tree: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """The info's files, each as the tree knows it where the tree knows more."""
-    known = {file.path: file for file in tree}
-    return [file if _complete(file) else known.get(file.path, file) for file in files]
