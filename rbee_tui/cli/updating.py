@@ -43,6 +43,8 @@ def outdated(*, as_json: bool) -> None:
     else:
         output.note(f"{len(found)} compared: all are the newest")
     for each in found:
+        if each.was:
+            output.note(f"{clean(each.id)}: {each.renamed}; an update follows it")
         if each.state == "newer":
             output.note(f"rbee models update {clean(each.id)}")
         elif each.state == "gone":
@@ -73,6 +75,8 @@ async def _update(name: str | None, *, detach: bool, as_json: bool) -> None:
         entries = house.models.list()
         found = updates.look(entries if name is None else _one(house, entries, name), house.hub)
         _say_others(found, alone=name is not None)
+        for each in found:
+            updates.take_name(house.models, each)
         jobs = [await house.provisioner.update(each) for each in found if each.state == "newer"]
         if detach and jobs:
             await hand_over_all(house.provisioner, jobs)
@@ -98,6 +102,8 @@ def _one(house: "Engine", entries: "list[Entry[Model]]", name: str) -> "list[Ent
 
 def _say_others(found: "list[Update]", *, alone: bool) -> None:
     for each in found:
+        if each.was:
+            output.note(f"{clean(each.id)}: {each.renamed}")
         if each.state == "gone" and alone:
             raise NotFoundError(f"{clean(each.id)} cannot be updated: {clean(each.reason)}")
         if each.state == "gone":

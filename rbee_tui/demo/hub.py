@@ -74,6 +74,10 @@ class DemoHub:
         self.token = token
         self.fault = fault
         self.requests: list[Seen] = []
+        self.renamed: dict[str, str] = {}
+        """The new name of each repository that was renamed; the old one leads to it."""
+        self.leads_to = ""
+        """The origin to which they lead; empty for this one."""
         self._sent: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._clock = 0.0
@@ -114,6 +118,8 @@ class DemoHub:
         path = unquote(request.url.path).strip("/")
         if self.fault and (fault := self.fault(seen)) and fault.status:
             return Response(status_code=fault.status, headers=fault.headers)
+        if self.renamed and (place := self._renamed(path)):
+            return Response(status_code=307, headers={"Location": f"{place}?{request.url.query}"})
         if path == "api/models":
             return listing.search(self.url, request.query_params, self.repos.values())
         if path.startswith("api/resolve-cache/models/"):
@@ -121,6 +127,14 @@ class DemoHub:
         if path.startswith("api/models/"):
             return self._api(request, path.removeprefix("api/models/"))
         return self._resolve(request, path)
+
+    def _renamed(self, path: str) -> str:
+        """The same address with a repository's new name; empty where it has none."""
+        for old, new in self.renamed.items():
+            for before in ("api/models/", ""):
+                if f"{path}/".startswith(f"{before}{old}/"):
+                    return f"{self.leads_to}/{before}{new}{path.removeprefix(before + old)}"
+        return ""
 
     def _note(self, request: Request) -> Seen:
         seen = Seen(

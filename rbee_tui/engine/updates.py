@@ -2,8 +2,9 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -11,8 +12,12 @@ from rbee_tui.engine import choices
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.describe import file_of, pull_command
 from rbee_tui.engine.errors import AccessError, NotFoundError, UsageError
-from rbee_tui.engine.hub import Hub
+from rbee_tui.engine.hub import ElsewhereError, Hub
 from rbee_tui.engine.repository import MAIN, Repository
+from rbee_tui.engine.text import clean
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.catalog import ModelCatalog
 
 State = Literal["current", "newer", "gone", "pinned"]
 _AT_ONCE = 8
@@ -24,6 +29,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     repo: str
+    """As the Hub calls it now."""
+    was: str = ""
+    """What the model here calls it still, where it was renamed since; empty where it was not."""
     state: State
     """`current`: its files are the newest; `newer`: others stand in their place; `gone`: it is not there;
     `pinned`: a commit was asked for, which never changes."""
@@ -41,6 +49,11 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     """That brings them; the old files stay until all the new ones are verified."""
     reason: str = ""
 
+    @property
+    def renamed(self) -> str:
+        """In a sentence that it was; empty where it was not."""
+        return f"{clean(self.was)} is called {clean(self.repo)} now" if self.was else ""
+
 
 def look(entries: list[Entry[Model]], hub: Hub) -> list[Update]:
     """Compare every model that came from a repository with what that has now.
@@ -54,7 +67,23 @@ def look(entries: list[Entry[Model]], hub: Hub) -> list[Update]:
     asked = sorted({_named(model) for _, model in models if not is_pinned(model)})
     with ThreadPoolExecutor(_AT_ONCE, "rbee-updates") as threads:
         known = dict(zip(asked, threads.map(partial(_ask, hub), asked), strict=True))
-    return [compare(model_id, model, known.get(_named(model))) for model_id, model in models]
+    return [
+        compare(model_id, model, _followed(hub, model, known.get(_named(model))))
+        for model_id, model in models
+    ]
+
+
+def _followed(hub: Hub, model: Model, there: Repository | str | None) -> Repository | str | None:
+    """The repository, also by its new name where it has the model's own commit; else why not."""
+    if not isinstance(there, Repository) or there.id == model.repo:
+        return there
+    with suppress(NotFoundError, AccessError):
+        if hub.repository(there.id, model.revision or MAIN).commit == model.revision:
+            return there
+    return (
+        f"{clean(model.repo or '')} leads to {clean(there.id)}, which does not have the commit that is here: "
+        f"rbee pull {clean(there.id)} brings that as another model"
+    )
 
 
 def _comes_from_hub(model: Model) -> bool:
@@ -68,7 +97,7 @@ def _named(model: Model) -> tuple[str, str]:
 def _ask(hub: Hub, named: tuple[str, str]) -> Repository | str:
     try:
         return hub.repository(*named)
-    except (NotFoundError, AccessError) as error:
+    except (NotFoundError, AccessError, ElsewhereError) as error:
         return str(error)
 
 
@@ -92,7 +121,10 @@ def compare(model_id: str, model: Model, there: Repository | str | None) -> Upda
         return msgspec.structs.replace(update, state="pinned", newest=update.commit)
     if isinstance(there, str):
         return msgspec.structs.replace(update, reason=there)
-    update = msgspec.structs.replace(update, newest=there.commit)
+    update = msgspec.structs.replace(
+        update, newest=there.commit, repo=there.id, was=update.repo if update.repo != there.id else ""
+    )
+    model = by_name(model, there.id)
     hashes = {file.sha256 or file.blob_id for file in there.files}
     if all((file.sha256 or file.blob_id) in hashes for file in model.files):
         return msgspec.structs.replace(update, state="current")
@@ -103,3 +135,17 @@ def compare(model_id: str, model: Model, there: Repository | str | None) -> Upda
     return msgspec.structs.replace(
         update, state="newer", size_bytes=chosen.size_bytes, command=pull_command(model)
     )
+
+
+def by_name(model: Model, repo: str) -> Model:
+    """The model as it came from a repository of this name. Pure."""
+    if repo == model.repo:
+        return model
+    url = model.source_url.replace(f"/{model.repo}/", f"/{repo}/", 1)
+    return msgspec.structs.replace(model, repo=repo, source_url=url)
+
+
+def take_name(models: "ModelCatalog", update: Update) -> None:
+    """Remember the new name of a renamed repository; the model keeps its id. Raises as `change` does."""
+    if update.was:
+        models.change(update.id, lambda model: by_name(model, update.repo))

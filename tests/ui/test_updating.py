@@ -70,3 +70,17 @@ class TestNewer:
             await here.press("a")
             await here.hears("one is updated and verified")
             await here.hears("two is updated and verified")
+
+    async def test_a_renamed_repository_is_followed(self, root: Root, hub: DemoHub, repos: list[DemoRepo]):
+        """It is said, and the newer files are offered under the model's own id."""
+        repos[0].id = "acme/first"
+        hub.repos["acme/first"], hub.renamed = repos[0], {"acme/one": "acme/first"}
+        repos[0].push({"one.gguf": NEW})
+        async with cockpit(root, hub) as here:
+            await here.sees("one", "two")
+            await here.press("n")
+            await here.sees("1 model has newer files", "Update one")
+            assert "one: acme/one is called acme/first now" in here.told
+            await here.press("enter")
+            await here.hears("one is updated and verified")
+            assert (root.models / "one" / "one.gguf").read_bytes() == NEW

@@ -21,6 +21,9 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
     found = await app.bridge.ask(_look)
     app.house.newer = {each.id: each for each in found if each.state == "newer"}
     app.main.show({"activities"})
+    for each in found:
+        if each.was:
+            app.narrate(f"{clean(each.id)}: {each.renamed}", "quiet")
     marked = {line.key for line in situation.marked}
     updates = [each for each in app.house.newer.values() if not marked or each.id in marked]
     if not updates:
@@ -38,9 +41,13 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
 
 
 def _look(engine: "Engine") -> "list[Update]":
+    """What the Hub has now; a repository that was renamed there is known by its new name from then on."""
     from rbee_tui.engine import updates  # noqa: PLC0415 - the first picture does not wait for it
 
-    return updates.look(engine.models.list(), engine.hub)
+    found = updates.look(engine.models.list(), engine.hub)
+    for each in found:
+        updates.take_name(engine.models, each)
+    return found
 
 
 def _question(updates: "list[Update]", here: "Update | None") -> Question:
