@@ -20,6 +20,7 @@ from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.settings import Settings
 from rbee_tui.ui.flows import finding
 from rbee_tui.ui.widgets.field import Field
+from rbee_tui.ui.widgets.list_pane import ListPane
 from tests.ui.support import Cockpit, cockpit
 
 pytestmark = pytest.mark.anyio
@@ -392,6 +393,25 @@ class TestFinding:
             await here.sees("Nothing matches.", "clears the filter")
             await here.press("escape")
             assert self.names(here) == ["alpha", "beta", "gamma"]
+
+    async def test_a_letter_is_painted_with_what_it_finds(self, several: Root, monkeypatch):
+        """In one paint, not the letter at once and the pane frames later."""
+        async with cockpit(several, "http://127.0.0.1:9") as here:
+            await here.press("slash")
+            painted: list[str] = []
+            for part, name in ((Field, "field"), (ListPane, "pane")):
+                draw = part.render_line
+                noted = lambda self, y, draw=draw, name=name: (painted.append(name), draw(self, y))[1]  # noqa: E731
+                monkeypatch.setattr(part, "render_line", noted)
+            display = here.app._display
+            monkeypatch.setattr(here.app, "_display", lambda *told: (painted.append("shown"), display(*told)))
+            await here.press("m")
+            await here.sees("1 of 3 match 'm'")
+            await here.until(lambda: "shown" in painted[painted.index("field") :])
+            first = painted.index("field")
+            shown = painted.index("shown", first)
+            before = [at for at, what in enumerate(painted[:first]) if what == "shown"]
+            assert "pane" in painted[before[-1] if before else 0 : shown]
 
     async def test_sort_and_reverse(self, several: Root):
         """The title says by what; the cursor stays on its thing."""

@@ -1,5 +1,6 @@
 """The main screen: the hardware, the three panes, what just happened, and the keys."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 PANES: tuple[str, ...] = ("models", "workers", "downloads")
 _WIDE_DOWNLOADS, _NARROW_DOWNLOADS = 100, 70
 _WIDE_WORKERS = 56
+_HOPS = 2
+"""Turns of the loop in which a pane that was drawn anew says so."""
 _PARTS = frozenset({*PANES, "panes", "hardware", "narration", "filter", "keys"})
 _BARS = 3
 """Rows that are no pane: hardware, narration, keys."""
@@ -279,11 +282,14 @@ class MainScreen(Screen[None]):
         field.display = True
         field.focus()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    async def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while one types."""
         if event.input.display:
             self._filters[self._filtered] = event.value
             self._show_filtered()
+            # Now the pane says that it changed: else the letter is painted first, and the pane frames later.
+            for _ in range(_HOPS):
+                await asyncio.sleep(0)
 
     def _show_filtered(self) -> None:
         """Only the pane whose filter it is: a letter does not draw the others."""
