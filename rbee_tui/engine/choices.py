@@ -18,7 +18,8 @@ _QUANTIZATION = re.compile(
     r"(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+"""What a shard's name says: which of how many it is."""
 _PROJECTORS = ("F16", "BF16", "Q8_0", "F32")
 _MAX_PATH = 1000
 _MAX_NAME = 240
@@ -111,7 +112,7 @@ def quantization_of(path: str) -> str | None:
 
 def shards_missing(choice: Choice) -> bool:
     """Whether the names of its shards speak of some that are not among them."""
-    said = [found for file in choice.files if (found := _SHARD.search(file.path))]
+    said = [found for file in choice.files if (found := SHARD.search(file.path))]
     return bool(said) and len(said) != int(said[0][2])
 
 
@@ -128,7 +129,7 @@ def group(files: Sequence[RemoteFile], *, together: bool = True) -> list[Choice]
     projectors = [file for file in files if file.path.lower().endswith(".gguf") and _is_projector(file.path)]
     groups: dict[str, list[RemoteFile]] = {}
     for file in weights:
-        groups.setdefault(_SHARD.sub("", file.path), []).append(file)
+        groups.setdefault(SHARD.sub("", file.path), []).append(file)
     return [
         Choice(
             name=re.sub(r"\.gguf$", "", PurePosixPath(name).name, flags=re.IGNORECASE),

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -58,9 +57,10 @@ def usage(engine: "Engine") -> Usage:
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
     promised = engine.provisioner.promised()
     partials = engine.provisioner.partials()
+    walk = _Walk()
     shares = [
-        *(_model(entry.id, Path(entry.directory), outside(entry)) for entry in engine.models.list()),
-        *(_share(entry.id, "worker", Path(entry.directory)) for entry in engine.workers.list()),
+        *(_model(walk, entry.id, Path(entry.directory), outside(entry)) for entry in engine.models.list()),
+        *(walk.share(entry.id, "worker", Path(entry.directory)) for entry in engine.workers.list()),
         *(
             Share(
                 id=each.name,
@@ -71,32 +71,63 @@ def usage(engine: "Engine") -> Usage:
             )
             for each in partials
         ),
-        *(_share(path.name, "update", path) for path in _updates(engine.root.models / switching.STAGING)),
-        _share("logs", "logs", engine.root.logs),
+        *(walk.share(path.name, "update", path) for path in _updates(engine.root.models / switching.STAGING)),
+        walk.share("logs", "logs", engine.root.logs),
     ]
+    walk.rest(engine.root.path, engine.root.models)
     return Usage(
         path=str(engine.root.path),
         total_bytes=total,
         free_bytes=free,
         promised_bytes=promised,
-        held_bytes=held([engine.root.path, engine.root.models.resolve()]),
+        held_bytes=sum(walk.held.values()),
         purgeable_bytes=sum(each.held_bytes for each in partials if each.purgeable),
         shares=sorted(shares, key=lambda each: (-each.freed_bytes, -each.size_bytes, each.id)),
         warning=warning(free, total, promised),
     )
 
 
-def _model(model_id: str, directory: Path, away: list[str]) -> Share:
-    share = _share(model_id, "model", directory)
+class _Walk:
+    """Looks at every file once, however many figures it is for."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[int, int], int] = {}
+        """Bytes on the disk of each file that was seen, by device and inode."""
+        self._seen: set[str] = set()
+
+    def share(self, name: str, kind: Kind, directory: Path) -> Share:
+        """What a directory takes, and what removing it gives back."""
+        self._seen.add(os.path.realpath(directory))
+        try:
+            tree = removal.weigh(directory)
+        except OSError:  # removed just now
+            return Share(id=name, kind=kind, size_bytes=0, freed_bytes=0)
+        self.held |= tree.held
+        size = sum(tree.held.values()) if tree.files else 0
+        return Share(id=name, kind=kind, size_bytes=size, freed_bytes=tree.freed)
+
+    def rest(self, *directories: Path) -> None:
+        """Look at what lies beneath directories and belongs to no share."""
+        for directory in map(os.path.realpath, directories):
+            if directory not in self._seen:
+                self._beneath(directory)
+
+    def _beneath(self, directory: str) -> None:
+        for at, inner, names, handle in os.fwalk(directory, follow_symlinks=False):
+            self._seen.add(at)
+            inner[:] = [name for name in inner if os.path.join(at, name) not in self._seen]  # noqa: PTH118 - as fwalk has it
+            for name in names:
+                try:
+                    status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                except OSError:
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    self.held[status.st_dev, status.st_ino] = status.st_blocks * 512
+
+
+def _model(walk: _Walk, model_id: str, directory: Path, away: list[str]) -> Share:
+    share = walk.share(model_id, "model", directory)
     return msgspec.structs.replace(share, elsewhere_bytes=sum(_size(path) for path in away))
-
-
-def _share(name: str, kind: Kind, directory: Path) -> Share:
-    try:
-        files, freed = removal.weigh(directory)
-    except OSError:  # removed just now
-        files, freed = 0, 0
-    return Share(id=name, kind=kind, size_bytes=held([directory]) if files else 0, freed_bytes=freed)
 
 
 def _size(path: str) -> int:
@@ -111,18 +142,3 @@ def _updates(staging: Path) -> list[Path]:
         return sorted(path for path in staging.iterdir() if path.is_dir())
     except OSError:
         return []
-
-
-def held(directories: Iterable[Path]) -> int:
-    """Bytes on the disk beneath directories, each file counted once; no link is followed."""
-    seen: dict[tuple[int, int], int] = {}
-    for directory in directories:
-        for _, _, names, handle in os.fwalk(directory, follow_symlinks=False):
-            for name in names:
-                try:
-                    status = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                except OSError:
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    seen[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(seen.values())

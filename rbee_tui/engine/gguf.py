@@ -6,7 +6,6 @@ then, aligned, the tensors (https://github.com/ggml-org/ggml/blob/master/docs/gg
 
 import math
 import os
-import re
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from rbee_tui.engine.choices import quantization_of
+from rbee_tui.engine.choices import SHARD, quantization_of
 from rbee_tui.engine.errors import MetadataError
 from rbee_tui.engine.gguf_reader import KEPT_STRING, U32, U64, Reader
 from rbee_tui.engine.gguf_types import FILE_TYPES, TENSOR_TYPES
@@ -31,7 +30,6 @@ _MAX_ALIGNMENT = 1 << 20
 _KEPT_NAME = 64
 _EMBEDDING = "token_embd.weight"
 _SHOWN = 200
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 _MAX_SHARDS = 1024
 
 _VERSIONS = (2, 3)
@@ -164,8 +162,11 @@ def read(path: Path) -> Header:
 
 
 def shards(path: Path) -> list[Path]:
-    """The files of a model whose first is `path`; itself alone where its name is no shard's."""
-    found = _SHARD.search(path.name)
+    """The files of a model of which `path` is one, in order; itself alone where its name is no shard's.
+
+    Raises MetadataError for a name that speaks of more than there can be, or of none.
+    """
+    found = SHARD.search(path.name)
     if found is None:
         return [path]
     begin, count = path.name[: found.start(1)], int(found.group(2))

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import re
 import stat
 import threading
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from rbee_tui.engine.artifacts import Entry, Model, ModelFile
 from rbee_tui.engine.choices import quantization_of, safe_path
 from rbee_tui.engine.describe import role
 from rbee_tui.engine.durable import storage, sync_file, write_all
+from rbee_tui.engine.elsewhere import hubcache
 from rbee_tui.engine.entries import FILE_MODE
 from rbee_tui.engine.errors import (
     BusyError,
@@ -38,8 +38,6 @@ How = Literal["copy", "link", "in place"]
 """`link`: a hard link, which takes no room; `in place`: the file stays where it lies, another's."""
 
 _READ = 1 << 20
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
-_MOST_SHARDS = 1000
 _VERB = "models import"
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
@@ -58,7 +56,7 @@ def import_gguf(catalog: "ModelCatalog", path: Path, model_id: str | None, how: 
     gguf.read(sources[0])
     wanted = model_id or default_model_id("", path.name)
     loose = all(source.parent == catalog.path for source in sources)
-    incoming = [Incoming(source, source.name, origins.hash_of(source)) for source in sources]
+    incoming = [Incoming(source, source.name, hubcache.promised_hash(source)) for source in sources]
     entry = _take_up(catalog, wanted, incoming, "link" if loose else how, origins.of_file(sources[0]))
     if loose:
         for source in sources:
@@ -115,17 +113,11 @@ def _described(wanted: str, incoming: list[Incoming], files: list[ModelFile], or
 def with_shards(path: Path) -> list[Path]:
     """The file and the other shards that its name speaks of, in order.
 
-    Raises NotFoundError for one that is not there, UsageError for a name that no GGUF file has here.
+    Raises NotFoundError for one that is not there, UsageError and MetadataError for names that none has.
     """
     if not safe_path(path.name) or path.suffix.lower() != ".gguf":
         raise UsageError(f"{clean(path.name)!r} is not the name of a GGUF file")
-    shard = _SHARD.search(path.name)
-    total = int(shard[2]) if shard else 1
-    if shard is None or not 0 < total <= _MOST_SHARDS:
-        found = [path]
-    else:
-        start, end = shard.start(1), shard.end(1)
-        found = [path.with_name(f"{path.name[:start]}{n:05d}{path.name[end:]}") for n in range(1, total + 1)]
+    found = gguf.shards(path)
     for each in found:
         with storage("read", each):
             try:

@@ -1,7 +1,6 @@
 """Whence a file of this disk came, as far as its place tells: a repository at a commit, or only the place."""
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +10,6 @@ from rbee_tui.engine.repository import MAIN
 
 if TYPE_CHECKING:
     from rbee_tui.engine.elsewhere import Found
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Origin(NamedTuple):
@@ -27,11 +24,10 @@ class Origin(NamedTuple):
 
 def of_file(path: Path) -> Origin:
     """The origin of a file; one in the Hub's cache tells repository and commit."""
-    known = hubcache.origin(path.absolute())
+    known = hubcache.place(path)
     if known is None:
         return Origin(path.absolute().as_uri())
-    repo, commit, revision, file = known
-    return _at_hub(repo, commit, revision, file)
+    return _at_hub(known.repo, known.commit, hubcache.refs(known.cache).get(known.commit), known.file)
 
 
 def of_found(found: "Found") -> Origin:
@@ -39,14 +35,6 @@ def of_found(found: "Found") -> Origin:
     if found.repo is None or found.commit is None:
         return Origin(Path(found.path).absolute().as_uri())
     return _at_hub(found.repo, found.commit, found.revision, found.source_path)
-
-
-def hash_of(path: Path) -> str | None:
-    """The sha256 that a file in the Hub's cache is named after; None where its place promises none."""
-    if hubcache.origin(path.absolute()) is None:
-        return None
-    name = os.path.basename(os.path.realpath(path))  # noqa: PTH119 - as short as it gets
-    return name if _SHA256.fullmatch(name) else None
 
 
 def _at_hub(repo: str, commit: str, revision: str | None, file: str | None) -> Origin:

@@ -1,6 +1,6 @@
 """What a download will be: pure decisions from a repository's listing to a job's record."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
@@ -97,10 +97,27 @@ def same_file(model: Model | None, file: PlannedFile) -> ModelFile | None:
     return next((f for f in have if file.same_bytes(f.size_bytes, f.sha256, f.blob_id)), None)
 
 
-def to_fetch(entry: Entry[Model] | None, files: list[PlannedFile]) -> int:
-    """Bytes that are not here yet: of a whole model, what its newer files do not share with the old."""
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The room that a download takes, and what there is of it; sizes in bytes."""
+
+    needed: int
+    free: int
+    promised: int
+    """Of what is free, what other unfinished downloads will still take."""
+
+    @property
+    def left(self) -> int:
+        """What is left then; below 0 what is missing."""
+        return self.free - self.promised - self.needed
+
+
+def room_needed(entry: Entry[Model] | None, files: list[PlannedFile], linked: Container[str] = ()) -> int:
+    """Bytes that files will take: not those that a whole model has already, nor what is linked.
+
+    `linked` are the targets of files that lie on this disk and need a link alone.
+    """
     old = entry.artifact if entry and is_whole(entry) else None
-    return sum(file.size_bytes for file in files if same_file(old, file) is None)
+    return sum(f.size_bytes for f in files if same_file(old, f) is None and f.target not in linked)
 
 
 def is_whole(entry: Entry[Model] | None) -> bool:
@@ -121,11 +138,11 @@ def already_here(entry: Entry[Model] | None, files: list[PlannedFile]) -> bool:
     )
 
 
-def require_room(needed: int, free: int, promised: int) -> None:
-    """Raise NoSpaceError with the figures when `needed` bytes do not fit beside what is promised already."""
-    if needed > free - promised:
-        beside = f", of which {size(promised)} are promised to other downloads" if promised else ""
+def require_room(room: Room) -> None:
+    """Raise NoSpaceError with the figures where there is not enough."""
+    if room.left < 0:
+        beside = f", of which {size(room.promised)} are promised to other downloads" if room.promised else ""
         raise NoSpaceError(
-            f"this needs {size(needed)}, and the disk has {size(free)} free{beside}",
+            f"this needs {size(room.needed)}, and the disk has {size(room.free)} free{beside}",
             hint="rbee models list shows what takes room; rbee models remove frees it",
         )

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,6 @@ from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import (
     BusyError,
     CancelledJobError,
-    NoSpaceError,
     NotFoundError,
     PausedError,
     RefusedError,
@@ -53,7 +52,7 @@ from rbee_tui.engine.jobs import (
 )
 from rbee_tui.engine.partials import Partial, Purged, part_lock, partials, purge
 from rbee_tui.engine.paths import Root
-from rbee_tui.engine.planning import Plan
+from rbee_tui.engine.planning import Plan, Room
 from rbee_tui.engine.process import identify, send, this_machine, wait_gone
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.repair import Repair
@@ -173,14 +172,12 @@ class ModelProvisioner:
         with self.store.records_lock(self.verb):
             records = self.store.list()
             chosen, entry = planning.settle_id(chosen, self.models.peek, records, named=named)
-            known = [r for r in records if r.same_request(chosen.model.id, chosen.files)]
-            unfinished = next((r for r in known if steering.may_go_on(r)), None)
+            unfinished = self._begun(chosen, records)
             if unfinished is not None:
                 return self._take_up(unfinished), None
             here = planning.already_here(entry, chosen.files)
             if not here:
-                needed = planning.to_fetch(entry, chosen.files)
-                self._require_room(needed, chosen, records)
+                self._require_room(chosen, entry, records)
             else:
                 self._follow_from_now_on(entry, chosen.model)
             record = self._new_record(chosen, records, entry, here=here)
@@ -290,14 +287,38 @@ class ModelProvisioner:
             outcome=Outcome(state="done", at=now()) if here else None,
         )
 
-    def _require_room(self, needed: int, chosen: Plan, records: list[Record]) -> None:
-        """Raise NoSpaceError where it does not fit; what lies on this disk already takes none."""
-        free, promised = self.free(), self._promised(records)
-        try:
-            planning.require_room(needed, free, promised)
-        except NoSpaceError:
-            linked = {twin.target: twin.size_bytes for twin in self.nearby(chosen) if twin.linkable}
-            planning.require_room(max(0, needed - sum(linked.values())), free, promised)
+    def room(self, chosen: Plan, twins: Sequence[nearby.Twin] = ()) -> Room:
+        """The room that a download would take; what lies on this disk already, as `twins` say, takes none.
+
+        Blocking, writes nothing. Raises RefusedError where its id is another model's.
+        """
+        records = self.store.list()
+        settled, entry = planning.settle_id(chosen, self.models.peek, records, named=False)
+        return self._room(settled, entry, records, twins)
+
+    def _room(
+        self, chosen: Plan, entry: Entry[Model] | None, records: list[Record], twins: Sequence[nearby.Twin]
+    ) -> Room:
+        begun = self._begun(chosen, records)
+        if begun is not None:  # one that is to go on is among what is promised
+            needed = 0 if begun.wanted == "running" else self._remaining(begun)
+        else:
+            linked = {twin.target for twin in twins if twin.linkable}
+            needed = planning.room_needed(entry, chosen.files, linked)
+        return Room(needed=needed, free=self.free(), promised=self._promised(records))
+
+    @staticmethod
+    def _begun(chosen: Plan, records: list[Record]) -> Record | None:
+        """The unfinished job for the same files."""
+        known = [r for r in records if r.same_request(chosen.model.id, chosen.files)]
+        return next((r for r in known if steering.may_go_on(r)), None)
+
+    def _require_room(self, chosen: Plan, entry: Entry[Model] | None, records: list[Record]) -> None:
+        """Raise NoSpaceError where it does not fit; twins are looked for only where it matters."""
+        room = self._room(chosen, entry, records, ())
+        if room.left < 0:
+            room = self._room(chosen, entry, records, self.nearby(chosen))
+        planning.require_room(room)
 
     def nearby(self, chosen: Plan, entries: list[Entry[Model]] | None = None) -> list[nearby.Twin]:
         """Files on this disk that may have a plan's bytes already; blocking, writes and hashes nothing."""
@@ -323,15 +344,17 @@ class ModelProvisioner:
         return shutil.disk_usage(self.root.part_directory()).free
 
     def _promised(self, records: list[Record]) -> int:
-        """Bytes that unfinished jobs will still take: their size less what is allocated."""
-        promised = 0
-        for record in records:
-            if record.outcome is None and record.wanted == "running":
-                paths = part_paths(record, self.root)
-                for index, (file, path) in enumerate(zip(record.files, paths, strict=True)):
-                    if index not in record.finished and index not in record.dropped_files:
-                        promised += max(0, file.size_bytes - _allocated(path))
-        return promised
+        """Bytes that unfinished jobs will still take."""
+        return sum(self._remaining(r) for r in records if r.outcome is None and r.wanted == "running")
+
+    def _remaining(self, record: Record) -> int:
+        """Bytes that a job will still take: its size less what is allocated."""
+        paths = part_paths(record, self.root)
+        return sum(
+            max(0, file.size_bytes - _allocated(path))
+            for index, (file, path) in enumerate(zip(record.files, paths, strict=True))
+            if index not in record.finished and index not in record.dropped_files
+        )
 
     def promised(self) -> int:
         """Bytes of disk that unfinished downloads will still take."""

@@ -4,8 +4,10 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from rbee_tui.engine.durable import storage
 from rbee_tui.engine.paths import SHARED_MODE, make_directory, sync_directory
@@ -13,36 +15,47 @@ from rbee_tui.engine.paths import SHARED_MODE, make_directory, sync_directory
 TRASH = ".trash"
 
 
-def weigh(*paths: Path) -> tuple[int, int]:
-    """How many files these trees have together, and the bytes that removing all of them gives back.
+class Tree(NamedTuple):
+    """What is beneath one or more paths; our own bookkeeping, a few kB, is in `held` alone."""
 
-    A file with a name outside them keeps its bytes. Our own bookkeeping, a few kB, is not counted.
-    """
+    files: int
+    freed: int
+    """Bytes that removing all of it gives back: a file with a name outside keeps its own."""
+    held: dict[tuple[int, int], int]
+    """Bytes on the disk of each file, by device and inode."""
+
+
+def weigh(*paths: Path) -> Tree:
+    """Look at trees, each file once; no link is followed."""
     files = 0
+    held: dict[tuple[int, int], int] = {}
     links: dict[tuple[int, int], list[int]] = {}
-    for status in chain.from_iterable(map(_files, paths)):
-        files += 1
-        held = min(status.st_size, status.st_blocks * 512)  # st_blocks counts 512 bytes on every file system
-        seen = links.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, held])
-        seen[0] += 1
-    return files, sum(held for here, everywhere, held in links.values() if here >= everywhere)
+    for status, ours in chain.from_iterable(map(_files, paths)):
+        key = (status.st_dev, status.st_ino)
+        held[key] = status.st_blocks * 512  # st_blocks counts 512 bytes on every file system
+        if not ours:
+            files += 1
+            seen = links.setdefault(key, [0, status.st_nlink, min(status.st_size, held[key])])
+            seen[0] += 1
+    return Tree(files, sum(size for here, everywhere, size in links.values() if here >= everywhere), held)
 
 
-def _files(path: Path) -> list[os.stat_result]:
-    """Each regular file of a tree but our bookkeeping; `path` itself may be a file or a link."""
+def _files(path: Path) -> Iterator[tuple[os.stat_result, bool]]:
+    """Each regular file of a tree, and whether it is our bookkeeping; `path` may be a file or a link."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        return [status] if stat.S_ISREG(status.st_mode) else []
-    found: list[os.stat_result] = []
+        if stat.S_ISREG(status.st_mode):
+            yield status, False
+        return
     for at, _, names, handle in os.fwalk(path, follow_symlinks=False):
         top = Path(at) == path
         for name in names:
-            if name.startswith(".") or (top and name == "metadata.json"):
+            try:
+                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            except FileNotFoundError:  # removed just now
                 continue
-            status = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
-                found.append(status)
-    return found
+                yield status, name.startswith(".") or (top and name == "metadata.json")
 
 
 def take_away(path: Path, catalog: Path | None = None) -> Path:

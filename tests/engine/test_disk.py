@@ -1,6 +1,7 @@
 """What takes room, and what removing it gives back: true for hard links, in place, and what is arriving."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,27 @@ class TestUsage:
             for name in ("copy", "link", "in-place"):
                 assert here.remove_model(name).freed_bytes == found[name].freed_bytes
             assert source.is_file()
+
+    async def test_each_directory_is_looked_at_once(self, root: Root, hub: DemoHub, tmp_path, monkeypatch):
+        """However many figures it is for; where the models are a link to another disk, too."""
+        source = tiny.write(tmp_path / "tiny.gguf").path
+        root.models.rename(tmp_path / "models")
+        root.models.symlink_to(tmp_path / "models")
+        async with Engine(root, Hub(hub.url, token="")) as here:
+            here.models.import_gguf(source, "one")
+            looked: list[int] = []
+            walk = os.fwalk
+
+            def counted(*words, **options):
+                for each in walk(*words, **options):
+                    looked.append(os.fstat(each[3]).st_ino)
+                    yield each
+
+            monkeypatch.setattr(os, "fwalk", counted)
+            found = disk.usage(here)
+            assert len(looked) == len(set(looked))
+            assert (tmp_path / "models" / "one").stat().st_ino in looked
+            assert found.held_bytes >= source.stat().st_size
 
     async def test_a_file_with_two_names_is_counted_once(self, root: Root, hub: DemoHub, tmp_path: Path):
         """In the whole, that is; removing one of two models that share it frees nothing."""

@@ -167,7 +167,7 @@ class TestInPlace:
         assert models.weights(models.get("tiny")) == there
         assert models.verify("tiny").ok
         assert [path.name for path in Path(entry.directory).iterdir()] == ["metadata.json"]
-        assert weigh(Path(entry.directory))[1] == 0
+        assert weigh(Path(entry.directory)).freed == 0
         assert fit.estimate(gguf.read_whole(models.weights(entry)), 4096)
         models.remove("tiny")
         assert tree(there.parent) == before

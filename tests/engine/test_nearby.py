@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rbee_tui.demo import tiny
-from rbee_tui.demo.hub import DemoHub, DemoRepo
+from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo
 from rbee_tui.engine import nearby, repair
 from rbee_tui.engine.errors import NoSpaceError
 from rbee_tui.engine.jobfiles import part_paths
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from tests.engine.others import hub_cache, ollama, tree
+from tests.engine.support_jobs import a_record
 
 pytestmark = pytest.mark.anyio
 MODEL = tiny.build("the same bytes")
@@ -133,6 +135,39 @@ class TestNotTwice:
             plan = await asyncio.to_thread(here.plan, "acme/tiny")
             assert [twin.whose for twin in here.nearby(plan)] == ["Hugging Face"]
             assert (await here.run(await here.download_model("acme/tiny"))).state == "done"
+
+
+class TestRoom:
+    """What a question says before a download, and what the download is refused for."""
+
+    async def test_both_count_alike(self, make, hub: DemoHub, monkeypatch):
+        """To the byte, for an update of which one file is here and another is linked from elsewhere."""
+        hub.repos["acme/two"] = two = DemoRepo(
+            "acme/two", {"a-Q8_0.gguf": MODEL, "mmproj.gguf": bytes(2 * LARGE)}
+        )
+        async with make() as here:
+            await here.run(await here.download_model("acme/two"))
+            two.push({"a-Q8_0.gguf": MODEL + bytes(LARGE)})
+            plan = await asyncio.to_thread(here.plan, "acme/two")
+            room = here.room(plan, here.nearby(plan))
+            assert room.needed == len(MODEL) + LARGE
+            monkeypatch.setattr(ModelProvisioner, "free", lambda _: room.needed - 1)
+            assert here.room(plan, here.nearby(plan)).left == -1
+            with pytest.raises(NoSpaceError):
+                await here.download_model("acme/two")
+            monkeypatch.setattr(ModelProvisioner, "free", lambda _: room.needed)
+            assert here.room(plan, here.nearby(plan)).left == 0
+            assert (await here.run(await here.download_model("acme/two"))).state == "done"
+
+    @pytest.mark.parametrize(("wanted", "promised"), [("running", True), ("paused", False)])
+    async def test_one_that_goes_on_is_not_counted_twice(self, make, wanted: Any, promised: bool):
+        """While it is wanted, what is missing of it is promised already; paused it is not."""
+        async with make() as here:
+            plan = await asyncio.to_thread(here.plan, "acme/tiny")
+            record = a_record(model=plan.model, repo=plan.repo, files=plan.files, wanted=wanted)
+            here.store.put(record)
+            room = here.room(plan)
+            assert (room.promised, room.needed) == ((plan.total, 0) if promised else (0, plan.total))
 
 
 class TestRepair:

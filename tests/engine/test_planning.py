@@ -5,7 +5,7 @@ import pytest
 
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile
 from rbee_tui.engine.errors import NoSpaceError, RefusedError
-from rbee_tui.engine.planning import Plan, already_here, require_room, settle_id
+from rbee_tui.engine.planning import Plan, Room, already_here, require_room, room_needed, settle_id
 from tests.engine.support_jobs import a_file, a_record
 
 CHOSEN = Plan(
@@ -92,9 +92,17 @@ class TestRoom:
 
     def test_what_fits_is_let_through(self):
         """To the last byte."""
-        require_room(100, free=300, promised=200)
+        require_room(Room(needed=100, free=300, promised=200))
 
     def test_what_does_not_fit_says_the_figures(self):
         """What it needs, what is free, what others were promised."""
         with pytest.raises(NoSpaceError, match=r"needs 2\.0 GB.* 3\.0 GB free.*1\.5 GB are promised"):
-            require_room(2_000_000_000, free=3_000_000_000, promised=1_500_000_000)
+            require_room(Room(needed=2_000_000_000, free=3_000_000_000, promised=1_500_000_000))
+
+    def test_what_is_here_is_counted_once(self):
+        """A file of the model that is a twin by its hash, too, does not make room for another."""
+        files = [a_file("tiny.gguf"), a_file("other.gguf", sha256="c" * 64)]
+        assert room_needed(None, files) == 2000
+        assert room_needed(an_entry(), files) == 1000
+        assert room_needed(an_entry(), files, {"tiny.gguf"}) == 1000
+        assert room_needed(None, files, {"tiny.gguf", "other.gguf"}) == 0

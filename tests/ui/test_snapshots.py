@@ -16,8 +16,9 @@ from rbee_tui.engine.fitting.choice import fit_of_choice
 from rbee_tui.engine.fitting.machine import Device, Machine
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
-from rbee_tui.engine.planning import Plan
+from rbee_tui.engine.planning import Plan, Room
 from rbee_tui.engine.refusals import access_hint
+from rbee_tui.engine.removal import Tree
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
@@ -106,7 +107,7 @@ class TestTheMainScreen:
         keys = ("space", "j", "space")
         name = f"{size[0]}x{size[1]}"
         album.has(f"marked-{name}", await drawn(scenes.screen(scenes.damaged()), size, *keys))
-        app = scenes.screen(scenes.damaged(), [(2, 9_200_000_000)])
+        app = scenes.screen(scenes.damaged(), [Tree(2, 9_200_000_000, {})])
         album.has(f"marked-delete-{name}", await drawn(app, size, *keys, "space", "space", "ctrl+d"))
 
     async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
@@ -242,7 +243,7 @@ class TestAddingAModel:
         """Size, place and free space before a byte is fetched."""
         place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
         fit = fit_of_choice(group(REPOSITORY.files)[0], MACHINE)
-        figures = Ahead(plan(), free * 10**9, 0, place, fit)
+        figures = Ahead(plan(), Room(needed=plan().total, free=free * 10**9, promised=0), place, fit)
         app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, figures])
         name = "question-80x24" if free > 1 else "question-no-room-80x24"
         album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
@@ -356,7 +357,7 @@ class TestReading:
 
     async def test_deleting_says_what_becomes_free(self, album: Album) -> None:
         """Files, place and bytes."""
-        app = scenes.screen(scenes.busy(), [(1, 5_100_000_000)])
+        app = scenes.screen(scenes.busy(), [Tree(1, 5_100_000_000, {})])
         album.has("delete-80x24", await drawn(app, SMALL, "j", "j", "ctrl+d"))
 
     async def test_events_say_what_to_do(self, album: Album) -> None:

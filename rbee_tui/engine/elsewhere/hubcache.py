@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from rbee_tui.engine.choices import Choice, RemoteFile, group, shards_missing
 from rbee_tui.engine.elsewhere.found import Found, FoundFile
@@ -24,7 +25,7 @@ def look(base: Path, program: str) -> Iterator[Found]:
 
 
 def _repository(path: Path, program: str) -> Iterator[Found]:
-    repo = path.name.removeprefix(_REPO_PREFIX).replace("--", "/", 1)
+    repo = _repo_of(path)
     names = refs(path)
     seen: set[tuple[str, ...]] = set()
 
@@ -78,9 +79,7 @@ def _snapshot(path: Path) -> dict[str, RemoteFile]:
                 size = file.stat().st_size
             except OSError:
                 continue
-            blob = Path(os.path.realpath(file)).name
-            sha256 = blob if _SHA256.fullmatch(blob) else None
-            found[within] = RemoteFile(path=within, size_bytes=size, sha256=sha256)
+            found[within] = RemoteFile(path=within, size_bytes=size, sha256=_named_after(file))
         if len(found) > _MOST_FILES:
             break
     return found
@@ -103,20 +102,43 @@ def refs(repo_path: Path) -> dict[str, str]:
     return named
 
 
-def origin(path: Path) -> tuple[str, str, str | None, str] | None:
-    """Repository, commit, branch and path in it of a file in a snapshot; None for any other file."""
-    parts = path.parts
+class InCache(NamedTuple):
+    """What the place of a file in a snapshot says of it."""
+
+    cache: Path
+    """The repository's directory in the cache."""
+    repo: str
+    commit: str
+    file: str
+    """Its path in the repository."""
+
+
+def place(path: Path) -> InCache | None:
+    """What the place of a file says; None for one that lies in no snapshot. Looks at no disk."""
+    parts = path.absolute().parts
     for at in range(len(parts) - 3, 0, -1):
         if (
             parts[at] == "snapshots"
             and parts[at - 1].startswith(_REPO_PREFIX)
             and _COMMIT.fullmatch(parts[at + 1])
         ):
-            repo = parts[at - 1].removeprefix(_REPO_PREFIX).replace("--", "/", 1)
-            commit = parts[at + 1]
-            named = refs(Path(*parts[:at]))
-            return repo, commit, named.get(commit), "/".join(parts[at + 2 :])
+            cache = Path(*parts[:at])
+            return InCache(cache, _repo_of(cache), parts[at + 1], "/".join(parts[at + 2 :]))
     return None
+
+
+def promised_hash(path: Path) -> str | None:
+    """The sha256 that a file in a snapshot is named after; None where its place promises none."""
+    return _named_after(path) if place(path) else None
+
+
+def _named_after(path: Path) -> str | None:
+    blob = os.path.basename(os.path.realpath(path))  # noqa: PTH119 - as short as it gets
+    return blob if _SHA256.fullmatch(blob) else None
+
+
+def _repo_of(cache: Path) -> str:
+    return cache.name.removeprefix(_REPO_PREFIX).replace("--", "/", 1)
 
 
 def blobs(base: Path, sha256: str) -> Iterator[Path]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
     from rbee_tui.engine.fitting.choice import ChoiceFit
     from rbee_tui.engine.nearby import Twin
-    from rbee_tui.engine.planning import Plan
+    from rbee_tui.engine.planning import Plan, Room
     from rbee_tui.ui.app import RbeeApp
 
 
@@ -93,31 +93,24 @@ class Ahead:
     """What a download would be; sizes in bytes."""
 
     plan: "Plan"
-    free: int
-    promised: int
+    room: "Room"
     place: str
     fit: "ChoiceFit"
     twins: "Sequence[Twin]" = ()
     """Files of this disk that may have its bytes already."""
-
-    @property
-    def needed(self) -> int:
-        """The room that it takes."""
-        linked = {twin.target for twin in self.twins if twin.linkable}
-        return sum(file.size_bytes for file in self.plan.files if file.target not in linked)
 
 
 def _ahead(
     engine: "Engine", repo: str, file: str | None, revision: str, models: "list[Entry[Model]]"
 ) -> Ahead:
     plan = engine.provisioner.plan(repo, file, revision=revision)
+    twins = engine.provisioner.nearby(plan, models)
     return Ahead(
         plan,
-        engine.provisioner.free(),
-        engine.provisioner.promised(),
+        engine.provisioner.room(plan, twins),
         str(engine.models.directory(plan.model.id)),
         engine.fitter.of_plan(plan),
-        engine.provisioner.nearby(plan, models),
+        twins,
     )
 
 
@@ -137,9 +130,9 @@ def _at(plan: "Plan") -> str:
 
 
 def _question(ahead: Ahead) -> Question:
-    plan, free, promised, place = ahead.plan, ahead.free, ahead.promised, ahead.place
+    plan, free, promised, place = ahead.plan, ahead.room.free, ahead.room.promised, ahead.place
     count = len(plan.files)
-    left = free - promised - ahead.needed
+    left = ahead.room.left
     lines = [
         (clean(plan.model.id), "strong"),
         ("", ""),

@@ -135,7 +135,7 @@ async def act(app: "RbeeApp", name: str, situation: Situation) -> None:
 async def _freed(app: "RbeeApp", lines: Sequence[Line]) -> int:
     """What removing all of them gives back, hard links among them counted."""
     places = [Path(line.entry.directory) for line in lines if isinstance(line, ModelLine | WorkerLine)]
-    return (await app.bridge.ask(lambda _: removal.weigh(*places)))[1]
+    return (await app.bridge.ask(lambda _: removal.weigh(*places))).freed
 
 
 def _question(word: str, verb: Verb, lines: Sequence[Line], freed: int, left_out: int) -> Question:

@@ -120,7 +120,8 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
 async def delete_model(app: "RbeeApp", line: ModelLine) -> None:
     """Delete a model, after a question with the bytes that become free."""
     model_id, directory = line.entry.id, Path(line.entry.directory)
-    files, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
+    tree = await app.bridge.ask(lambda _: removal.weigh(directory))
+    files, freed = tree.files, tree.freed
     outside = describe.outside(line.entry)
     lines = [
         (clean(model_id), "strong"),
@@ -139,7 +140,7 @@ async def delete_model(app: "RbeeApp", line: ModelLine) -> None:
 async def remove_worker(app: "RbeeApp", line: WorkerLine) -> None:
     """Remove a worker, after a question with the bytes that become free."""
     worker_id, directory = line.entry.id, Path(line.entry.directory)
-    _, freed = await app.bridge.ask(lambda _: removal.weigh(directory))
+    freed = (await app.bridge.ask(lambda _: removal.weigh(directory))).freed
     worker = line.entry.artifact
     lines = [(clean(worker_id), "strong"), ("", ""), (f"{size(freed)} become free", "")]
     if worker is not None and worker.binary_path.startswith("/"):
