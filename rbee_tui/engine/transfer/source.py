@@ -117,7 +117,7 @@ class Limits(msgspec.Struct, frozen=True):
     """A segment lasts at least so many times as long as asking for it."""
     steal: int = 1 << 20
     """The least that an idle connection takes from the rear of another's segment, or leaves to it."""
-    steal_seconds: float = 0.5
+    steal_seconds: float = 0.15
     """A connection that will be done as soon as this is not relieved."""
     connections_first: int = 4
     connections_least: int = 2

@@ -7,13 +7,16 @@ from rbee_tui.engine.transfer.source import Limits
 _RISE = 1.1  # twice the connections have to bring this much more
 _CLEAR_RISE = 1.5  # so much more needs no second look
 _AS_GOOD = 0.95
+_LEAP = 4  # the first step: where each connection is slow, its server limits it more often than the line does
+_SCALES = 0.6  # after a leap that brought less than this of its share, half as many may do
+_LEAVING_SECONDS = 5.0  # surplus connections end with their segments; files that need one each never do
 _SETTLED_SECONDS = 20.0
 
 Phase = Literal["growing", "shrinking", "settled"]
 
 
 class Tuner:
-    """Starts with a few, adds while the rate rises, takes fewer when those do as well."""
+    """Starts with a few, adds many, then more while the rate rises; takes fewer when those do as well."""
 
     def __init__(self, limits: Limits) -> None:
         self.wanted = limits.connections_first
@@ -28,6 +31,7 @@ class Tuner:
         self._at: float | None = None
         self._arrived = 0
         self._settled_at = 0.0
+        self._shrunk_at = 0.0
 
     def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
         """Take a sample and return how many are wanted.
@@ -37,7 +41,7 @@ class Tuner:
         """
         if self._phase == "settled":
             self._look_again(now, arrived)
-        elif held or capped or connected < self.wanted or self._at is None:
+        elif held or capped or self._at is None or not self._is_as_wanted(connected, now):
             self._begin(now, arrived)
         elif now - self._at >= self._window / 2:
             rate = (arrived - self._arrived) / (now - self._at)
@@ -53,6 +57,11 @@ class Tuner:
         self.wanted = self._good = max(1, min(self.wanted, connected))
         self._phase = "settled"
         self._at = None
+
+    def _is_as_wanted(self, connected: int, now: float) -> bool:
+        """Whether the number that is tried is there: neither opening nor leaving any more."""
+        leaving = self._phase == "shrinking" and now - self._shrunk_at < _LEAVING_SECONDS
+        return connected == self.wanted or (connected > self.wanted and not leaving)
 
     def _begin(self, now: float, arrived: int) -> None:
         self._at, self._arrived = now, arrived
@@ -79,14 +88,25 @@ class Tuner:
             self.wanted = self.wanted if rate >= self._best * _AS_GOOD else self._good
             self._settle(now)
         elif not fast and rate >= self._best * _RISE:
-            self._best, self._good = rate, self.wanted
-            if self.wanted >= self._most:
-                self._settle(now)
-            self.wanted = min(self._most, self.wanted * 2)
+            self._grow(rate, now)
         elif self._good > self._least:
             # Twice as many were not worth it, or each is as fast as a connection gets.
             self._best = max(self._best, rate)
-            self._phase, self.wanted = "shrinking", max(self._least, self._good // 2)
+            self._shrink(max(self._least, self._good // 2), now)
         else:
             self.wanted = self._good
             self._settle(now)
+
+    def _shrink(self, wanted: int, now: float) -> None:
+        self._phase, self.wanted, self._shrunk_at = "shrinking", wanted, now
+
+    def _grow(self, rate: float, now: float) -> None:
+        """The last step was worth it: take the next one, or see whether half of a leap had been enough."""
+        step, scales = self.wanted / self._good, rate >= self._best * _SCALES * self.wanted / self._good
+        first, self._best, self._good = self._best == 0.0, rate, self.wanted
+        if step > 2 and not scales:  # noqa: PLR2004 - more than doubled
+            self._shrink(self.wanted // 2, now)
+        elif self.wanted >= self._most:
+            self._settle(now)
+        else:
+            self.wanted = min(self._most, self.wanted * (_LEAP if first else 2))

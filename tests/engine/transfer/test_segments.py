@@ -74,6 +74,11 @@ class TestSegments:
         assert choose([quick], MIB, 1.0) is None
         assert choose([Victim(MIB, 1.0)], MIB, 0.0) is None
 
+    def test_the_last_segments_are_shared(self) -> None:
+        """The shortest segment at 20 MiB/s, half of it there: nobody is idle while another fetches that."""
+        last = Victim(LIMITS.segment_shortest // 2, 20.0 * MIB)
+        assert choose([last], LIMITS.steal, LIMITS.steal_seconds) is last
+
     def test_both_end_together(self) -> None:
         """The thief takes as much as it can fetch in the time that the other needs for the rest."""
         assert share(3.0, 1.0) == 0.75
@@ -101,9 +106,33 @@ class TestTuner:
     """How many connections are worth it."""
 
     def test_a_server_that_limits_each(self) -> None:
-        """While the rate rises more are added, up to sixteen, within two seconds."""
+        """While the rate rises more are added: sixteen after one look, and none is taken away again."""
         each = {n: n * 20e6 for n in range(1, 17)}
-        assert drive(Tuner(LIMITS), each, 2.0) == 16
+        assert drive(Tuner(LIMITS), each, LIMITS.window) == 16
+        assert drive(Tuner(LIMITS), each, 5.0) == 16
+
+    def test_a_line_that_is_full_with_eight(self) -> None:
+        """The leap to sixteen was too far: half of them do as well."""
+        assert drive(Tuner(LIMITS), {4: 80e6, 8: 160e6, 16: 160e6}, 5.0) == 8
+        assert drive(Tuner(LIMITS), {4: 80e6, 8: 140e6, 16: 190e6}, 5.0) == 16
+
+    def test_fewer_are_judged_once_the_others_have_left(self) -> None:
+        """A surplus connection ends with its segment: while it brings bytes, fewer seem to do as well."""
+        tuner, arrived, connected = Tuner(LIMITS), 0.0, 4
+        brought = {4: 80e6, 8: 160e6} | dict.fromkeys(range(9, 17), 180e6)
+        for tick in range(100):
+            connected = max(tuner.wanted, connected - tick % 2)
+            arrived += brought[connected] / 10
+            tuner.sample(tick / 10, int(arrived), connected, held=False, capped=False)
+        assert tuner.wanted == 16
+
+    def test_connections_that_cannot_leave_are_not_waited_for(self) -> None:
+        """Each file keeps one: with more files than connections are wanted, it settles all the same."""
+        tuner, arrived, wanted = Tuner(LIMITS), 0, list[int]()
+        for tick in range(400):
+            arrived += 120_000_000
+            wanted.append(tuner.sample(tick / 10, arrived, max(8, tuner.wanted), held=False, capped=False))
+        assert 4 in wanted[wanted.index(2) :], "it did not look again"
 
     def test_a_line_that_is_full_with_four(self) -> None:
         """More bring nothing, fewer bring less: four stay."""
