@@ -89,12 +89,18 @@ class Catalog(Generic[ArtifactT]):
 
         Finds what other hands did (`scp`, `rm`, an editor) with two calls to the system for each artifact.
         """
+        first, known = self._stamps is None, self._stamps or {}
+        base = str(self.path)
+        # Only what differs is kept: with thousands of models a second list of all would be megabytes.
         with storage("list", self.path):
-            stamps = entries.stamps(str(self.path))
-        before, self._stamps = self._stamps, stamps
-        if before is None:
-            return set()
-        names = {name for name, _ in before.items() ^ stamps.items()}
+            there = entries.names_in(base)
+            anew = {name: stamp for name, stamp in entries.stamps(base, there) if known.get(name) != stamp}
+        gone = known.keys() - set(there)
+        for name in gone:
+            del known[name]
+        known.update(anew)
+        self._stamps = known
+        names = set[str]() if first else anew.keys() | gone
         return {entries.own_id(name) for name in names}
 
     def directory(self, id: str) -> Path:

@@ -257,16 +257,16 @@ def _correct(directory: int, name: str, mode: int) -> int | None:
     return None
 
 
-def stamps(base: str) -> dict[str, int]:
-    """For each name a number that changes when its metadata is replaced, or a file beside it comes or goes.
+def stamps(base: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Of each name a number that changes when its metadata is replaced, or a file beside it comes or goes.
 
-    Relative to the catalog's own directory, so that the system need not walk down to it each time.
+    Relative to the catalog's own directory, so that the system need not walk down to it each time. A name
+    that is gone has none.
     """
-    found: dict[str, int] = {}
     look = os.stat
     at = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in names_in(base):
+        for name in names:
             try:
                 place = look(name, dir_fd=at, follow_symlinks=False)
             except OSError:
@@ -274,10 +274,9 @@ def stamps(base: str) -> dict[str, int]:
             try:
                 inner = look(f"{name}/{NAME}", dir_fd=at, follow_symlinks=False)
             except OSError:
-                found[name] = hash((place.st_ino, place.st_mtime_ns))
+                yield name, hash((place.st_ino, place.st_mtime_ns))
             else:
                 seen = (inner.st_ino, inner.st_size, inner.st_mtime_ns)
-                found[name] = hash((place.st_ino, place.st_mtime_ns, *seen))
+                yield name, hash((place.st_ino, place.st_mtime_ns, *seen))
     finally:
         os.close(at)
-    return found
