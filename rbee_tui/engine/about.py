@@ -24,7 +24,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     fit: dict[str, str] = {}
     """For each device whether it fits, with the largest context."""
     held: str = ""
-    """`copied`, `linked` (another name holds the bytes, too) or `in place`."""
+    """`its own`, `linked` (another name holds the bytes, too) or `in place`."""
     projector: str = ""
     """The file that lets it see or hear."""
     workers: list[str] = []
@@ -37,7 +37,9 @@ def about(engine: "Engine", entry: "Entry[Model]") -> About:
         return About()
     running = [each for each in engine.processes.list() if each.model == entry.id]
     workers = [
-        f"{clean(each.worker)} is {each.state}" + (f" on port {each.port}" if each.port else "")
+        f"{clean(each.worker)} is {each.state}"
+        + (f" on port {each.port}" if each.port else "")
+        + (f", with projector {clean(each.projector)}" if each.projector else "")
         for each in running
     ]
     try:

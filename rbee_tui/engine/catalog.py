@@ -181,7 +181,7 @@ class Catalog(Generic[ArtifactT]):
             with self._change_lock(f"remove {self.noun}"):
                 path = self.path / self._find(id).name
                 with storage("remove", path):
-                    files, freed, _ = removal.weigh(path)
+                    files, freed, *_ = removal.weigh(path)
                 taken = removal.take_away(path)
             self.facts.tell(f"{self.noun}.removed", id)
             removal.discard(taken)

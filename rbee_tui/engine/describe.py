@@ -92,12 +92,12 @@ def outside(entry: Entry[Model]) -> list[str]:
 
 
 def held(entry: Entry[Model]) -> str:
-    """In a word whose the bytes of a model are: `in place`, `linked` or `copied`."""
+    """In a word whose the bytes of a model are: `in place`, `linked` or `its own`."""
     if outside(entry):
         return "in place"
     directory = Path(entry.directory)
     names = [directory / file.path for file in entry.artifact.files] if entry.artifact else []
-    return "linked" if any(path.stat().st_nlink > 1 for path in names) else "copied"
+    return "linked" if any(path.stat().st_nlink > 1 for path in names) else "its own"
 
 
 def changes(model: Model) -> dict[str, Any]:

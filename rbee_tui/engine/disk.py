@@ -27,6 +27,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """What its files have; those that lie in place elsewhere are not counted."""
     freed_bytes: int
     """What removing it alone gives back: less where other names hold its bytes."""
+    shared_bytes: int = 0
+    """What other names hold of it, which stays."""
     elsewhere_bytes: int = 0
     """Of files that were taken up in place: another program's."""
     wanted_by: str | None = None
@@ -104,7 +106,7 @@ class _Walk:
             return Share(id=name, kind=kind, size_bytes=0, freed_bytes=0)
         self.held |= tree.held
         size = sum(tree.held.values()) if tree.files else 0
-        return Share(id=name, kind=kind, size_bytes=size, freed_bytes=tree.freed)
+        return Share(id=name, kind=kind, size_bytes=size, freed_bytes=tree.freed, shared_bytes=tree.shared)
 
     def rest(self, *directories: Path) -> None:
         """Look at what lies beneath directories and belongs to no share."""

@@ -21,6 +21,8 @@ class Tree(NamedTuple):
     files: int
     freed: int
     """Bytes that removing all of it gives back: a file with a name outside keeps its own."""
+    shared: int
+    """Bytes of those files, which stay."""
     held: dict[tuple[int, int], int]
     """Bytes on the disk of each file, by device and inode."""
 
@@ -37,7 +39,9 @@ def weigh(*paths: Path) -> Tree:
             files += 1
             seen = links.setdefault(key, [0, status.st_nlink, min(status.st_size, held[key])])
             seen[0] += 1
-    return Tree(files, sum(size for here, everywhere, size in links.values() if here >= everywhere), held)
+    freed = sum(size for here, everywhere, size in links.values() if here >= everywhere)
+    shared = sum(size for here, everywhere, size in links.values() if here < everywhere)
+    return Tree(files, freed, shared, held)
 
 
 def _files(path: Path) -> Iterator[tuple[os.stat_result, bool]]:

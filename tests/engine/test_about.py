@@ -21,7 +21,7 @@ class TestAbout:
         for how in ("copy", "link", "in place"):
             house.models.import_gguf(source, how.replace(" ", "-"), how=how)
         told = {name: about(house, house.models.get(name)) for name in ("copy", "link", "in-place")}
-        assert [each.held for each in told.values()] == ["copied", "linked", "in place"]
+        assert [each.held for each in told.values()] == ["its own", "linked", "in place"]
         found = told["copy"]
         assert found.header["layers"] == "2, 256 wide"
         assert found.header["heads"] == "4, 2 for keys and values"
@@ -50,4 +50,4 @@ class TestAbout:
         said = rbee.run("models", "show", "tiny")
         assert "fits up to" in said
         assert "2, 256 wide" in said
-        assert rbee.json("models", "show", "tiny")["about"]["held"] == "copied"
+        assert rbee.json("models", "show", "tiny")["about"]["held"] == "its own"

@@ -38,6 +38,7 @@ class TestUsage:
             held = source.stat().st_blocks * 512
             assert (found["copy"].freed_bytes, found["link"].freed_bytes) == (source.stat().st_size, 0)
             assert found["link"].size_bytes >= held
+            assert (found["copy"].shared_bytes, found["link"].shared_bytes) == (0, source.stat().st_size)
             placed = found["in-place"]
             assert (placed.size_bytes, placed.elsewhere_bytes, placed.freed_bytes) == (
                 0,

@@ -91,7 +91,7 @@ def screen(
 ABOUT = About(
     header={"layers": "32, 4,096 wide", "heads": "32, 8 for keys and values", "vocabulary": "128,256 tokens"},
     fit={"GPU0": "fits up to 131,072 tokens", "CPU": "fits up to 32,768 tokens"},
-    held="copied",
+    held="its own",
     workers=["llm-worker-cuda is ready on port 41877"],
 )
 
@@ -101,7 +101,8 @@ def usage() -> Usage:
 
     def share(name: str, kind: Kind, gigabytes: float, freed: float | None = None, **more: Any) -> Share:
         held, gives = int(gigabytes * 1e9), int((gigabytes if freed is None else freed) * 1e9)
-        return Share(id=name, kind=kind, size_bytes=held, freed_bytes=gives, **more)
+        shared = held - gives if gives < held else 0
+        return Share(id=name, kind=kind, size_bytes=held, freed_bytes=gives, shared_bytes=shared, **more)
 
     return Usage(
         path=HOME,

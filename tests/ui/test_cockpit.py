@@ -206,7 +206,7 @@ class TestDownload:
             await here.sees("rbee-demo/recital-gguf", "rbee-demo/endless-gguf", "gated")
             await here.type("endless")
             await here.until(lambda: not here.row("recital-gguf"))
-            await here.sees("rbee-demo/endless-gguf", "1 match 'endless'")
+            await here.sees("rbee-demo/endless-gguf", "1 matches 'endless'")
             await here.type("zzz")
             await here.sees("The Hub has nothing that matches.")
 

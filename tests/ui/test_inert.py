@@ -16,6 +16,7 @@ from rbee_tui.engine.hub import RepoSummary
 from rbee_tui.engine.jobs import Outcome
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
+from rbee_tui.engine.removal import Tree
 from rbee_tui.engine.workers.prompting import Chunk
 from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.screens.text import LogScreen
@@ -28,6 +29,7 @@ from tests.ui.support import Cockpit, cockpit, shown
 from tests.ui.things import a_file, a_job, a_model, a_running, a_worker
 
 pytestmark = pytest.mark.anyio
+TREE = Tree(1, 1000, 0, {})
 ALL = " ".join(each[:40] for each in PAYLOADS)
 """The beginning of each in one line."""
 DRIVES = "\x1b]52;c;cHduZWQ=\x07\x9b31m\u202e\u200b\n\t"
@@ -92,7 +94,7 @@ async def tour(app: RbeeApp, payload: str) -> list[str]:
         found += effects(here)
         for keys in (
             ("enter",), ("y",), ("e",), ("colon",), ("1", "x"), ("2", "enter"), ("2", "G", "ctrl+d"),
-            ("3", "enter"), ("3", "G", "ctrl+d"), ("2", "g", "t"),
+            ("3", "enter"), ("3", "G", "ctrl+d"), ("3", "space", "ctrl+d"), ("2", "g", "t"),
         ):  # fmt: skip
             await here.press(*keys)
             await here.until(lambda: here.app.screen is not here.app.main)
@@ -130,7 +132,7 @@ class TestEverywhere:
     @pytest.mark.parametrize("payload", [CLICK, RED, UNBALANCED, DRIVES, LONG])
     async def test_on_every_screen_above_it(self, payload: str):
         """Details, copying, events, palette, questions, the prompt; titles and all."""
-        assert await tour(scenes.screen(house(payload), [scenes.ABOUT, (1, 1000), (1, 1000)]), payload) == []
+        assert await tour(scenes.screen(house(payload), [scenes.ABOUT, TREE, TREE]), payload) == []
 
 
 class TestMutants:
@@ -139,25 +141,33 @@ class TestMutants:
     async def test_without_clean_the_gate_holds(self, monkeypatch):
         """The second layer alone is enough."""
         self.unclean(monkeypatch)
-        app = scenes.screen(house(ALL), [scenes.ABOUT, (1, 1000), (1, 1000)])
+        app = scenes.screen(house(ALL), [scenes.ABOUT, TREE, TREE])
         assert [each for each in await tour(app, ALL) if each.startswith("raw")] == []
 
     async def test_without_both_it_goes_through(self, monkeypatch):
         """Control characters reach what is written to the terminal."""
         self.unclean(monkeypatch)
         monkeypatch.setattr("rbee_tui.ui.app.Gate", Open)
-        app = scenes.screen(house(ALL), [scenes.ABOUT, (1, 1000), (1, 1000)])
+        app = scenes.screen(house(ALL), [scenes.ABOUT, TREE, TREE])
         assert [each for each in await tour(app, ALL) if each.startswith("raw")]
 
     async def test_a_title_as_a_plain_string_is_markup(self, monkeypatch):
         """Textual would make an action of it."""
         monkeypatch.setattr("rbee_tui.ui.screens.base.Content", str)
-        app = scenes.screen(house(CLICK), [scenes.ABOUT, (1, 1000), (1, 1000)])
+        app = scenes.screen(house(CLICK), [scenes.ABOUT, TREE, TREE])
         assert [each for each in await tour(app, CLICK) if each.startswith("action")]
 
     @staticmethod
     def unclean(monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("lines", "details", "app", "flows.keeping", "flows.working", "screens.prompt"):
+        for module in (
+            "lines",
+            "details",
+            "app",
+            "flows.batch",
+            "flows.keeping",
+            "flows.working",
+            "screens.prompt",
+        ):
             monkeypatch.setattr(f"rbee_tui.ui.{module}.clean", str)
 
 

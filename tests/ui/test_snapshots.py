@@ -107,7 +107,7 @@ class TestTheMainScreen:
         keys = ("space", "j", "space")
         name = f"{size[0]}x{size[1]}"
         album.has(f"marked-{name}", await drawn(scenes.screen(scenes.damaged()), size, *keys))
-        app = scenes.screen(scenes.damaged(), [Tree(2, 9_200_000_000, {})])
+        app = scenes.screen(scenes.damaged(), [Tree(2, 9_200_000_000, 0, {})])
         album.has(f"marked-delete-{name}", await drawn(app, size, *keys, "space", "space", "ctrl+d"))
 
     async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
@@ -357,7 +357,7 @@ class TestReading:
 
     async def test_deleting_says_what_becomes_free(self, album: Album) -> None:
         """Files, place and bytes."""
-        app = scenes.screen(scenes.busy(), [Tree(1, 5_100_000_000, {})])
+        app = scenes.screen(scenes.busy(), [Tree(1, 5_100_000_000, 0, {})])
         album.has("delete-80x24", await drawn(app, SMALL, "j", "j", "ctrl+d"))
 
     async def test_events_say_what_to_do(self, album: Album) -> None:

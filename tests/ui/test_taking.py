@@ -52,7 +52,7 @@ class TestTakeUp:
         """Is said with what one may do."""
         async with cockpit(root, "http://127.0.0.1:9", (80, 24)) as here:
             await here.press("u")
-            await here.sees("No other program has models here", "rbee models import FILE")
+            await here.sees("No other program has models on this disk", "rbee models import FILE")
 
     @pytest.mark.usefixtures("cache")
     async def test_a_download_says_what_is_here(self, root: Root):

@@ -79,7 +79,7 @@ class TestNewer:
         async with cockpit(root, hub) as here:
             await here.sees("one", "two")
             await here.press("n")
-            await here.sees("1 model has newer files", "Update one")
+            await here.sees("1 model has newer files", "acme/one is called acme/first now", "Update one")
             assert "one: acme/one is called acme/first now" in here.told
             await here.press("enter")
             await here.hears("one is updated and verified")

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rbee_tui.ui.lines import DOWNLOAD_COLUMNS, MODEL_COLUMNS, NARROW_DOWNLOAD_COLUMNS, WORKER_COLUMNS
 from rbee_tui.ui.widgets.drawn import fit, last_difference, width_of
 from rbee_tui.ui.widgets.list_pane import fitted
-from rbee_tui.ui.widgets.text_view import wrapped
+from rbee_tui.ui.widgets.text_view import hang_of, wrapped
 
 TEXTS = st.text(st.one_of(st.sampled_from("ab  1%漢━╸"), st.characters(exclude_categories=("C", "Z"))))
 PARTS = st.tuples(st.text("ab1 漢━", max_size=6), st.sampled_from(["", "ok", "busy"]))
@@ -73,6 +73,10 @@ class TestWrapped:
         assert wrapped("abcdefghij", 4) == ["abcd", "efgh", "ij"]
         assert wrapped("because  it fits here", 16, 9) == ["because  it fits", "        here"]
         assert wrapped("", 8) == [""]
+
+    def test_where_it_hangs(self):
+        """Below what stands after a label, else below its own beginning."""
+        assert [hang_of(text) for text in ("because  it fits", "    it fits", "it fits")] == [9, 4, 0]
 
 
 class TestFit:

@@ -160,7 +160,7 @@ class TestOptions:
             await here.press("s")
             await here.sees("Start a worker", "4,096 tokens", "c Change")
             await here.press("c")
-            await here.sees("Start tiny: options", "GPU layers")
+            await here.sees("Start tiny: options", "GPU layers", "Esc Back")
             await here.press("down", "enter")
             await here.sees("tokens of all slots together")
             await here.type("many")

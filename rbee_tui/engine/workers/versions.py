@@ -148,7 +148,7 @@ def remove(workers: WorkerCatalog, worker_id: str, version: str) -> Removed:
                 f"rbee workers remove {clean(worker_id)} removes all",
             )
         path = Path(entry.directory, found.directory)
-        files, freed, _ = removal.weigh(path)
+        files, freed, *_ = removal.weigh(path)
         removal.discard(removal.take_away(path, workers.path))
     return Removed(id=f"{worker_id}@{found.version}", freed_bytes=freed, files=files)
 

@@ -187,7 +187,7 @@ def _line(choice: Choice, here: set[str | None], glyphs: Glyphs, fit: "ChoiceFit
     unknown = any(file.size_bytes is None for file in choice.files)
     name = choice.file or f"the whole repository ({choice.format})"
     about = (
-        f"{fit.text}{'' if fit.read else ', estimate from its size: m reads its header'}"
+        f"{fit.text}{'' if fit.read else ', estimate from its size: m reads its header'}."
         if choice.format == "gguf"
         else "None of the workers here serves this format: it can be kept, not started."
     )

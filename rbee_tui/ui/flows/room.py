@@ -69,8 +69,8 @@ def _line(share: "Share") -> Choice:
     about = _ABOUT[share.kind]
     if share.elsewhere_bytes:
         about = f"Its {size(share.elsewhere_bytes)} lie in place, another program's: they stay. {about}"
-    elif share.freed_bytes < share.size_bytes:
-        about = f"Other names hold {size(share.size_bytes - share.freed_bytes)} of it. {about}"
+    elif share.shared_bytes:
+        about = f"Other names hold {size(share.shared_bytes)} of it. {about}"
     if share.wanted_by:
         about = f"Job {share.wanted_by} goes on from it: Ctrl-D on that download cancels it."
     cells = (

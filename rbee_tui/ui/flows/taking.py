@@ -26,7 +26,8 @@ _COLUMNS = (
     Column("NAME", 20, weight=1),
 )
 _NOTHING: list[Drawn] = [
-    [("No other program has models here: Hugging Face, Ollama, LM Studio, llama.cpp, GPT4All, Jan.", "")],
+    [("No other program has models on this disk. These were looked for:", "")],
+    [("Hugging Face, Ollama, LM Studio, llama.cpp, GPT4All, Jan.", "")],
     [("rbee models import FILE takes up a file from anywhere.", "quiet")],
 ]
 _HOW: "dict[str, How]" = {"link": "link", "place": "in place", "copy": "copy"}

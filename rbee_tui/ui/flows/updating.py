@@ -28,8 +28,9 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
     updates = [each for each in app.house.newer.values() if not marked or each.id in marked]
     if not updates:
         gone = sum(each.state == "gone" for each in found)
-        said = f"{gone} of {len(found)} models are not at the Hub any more" if gone else "all are the newest"
-        app.narrate(said if gone else f"{len(found)} models compared: {said}", "quiet" if gone else "ok")
+        said = _nothing_newer(len(found), gone)
+        renamed = next((f"; {each.renamed}" for each in found if each.was), "")
+        app.narrate(f"{said}{renamed}", "quiet" if gone else "ok")
         return
     line = situation.line
     alone = isinstance(line, ModelLine) and not marked
@@ -50,6 +51,13 @@ def _look(engine: "Engine") -> "list[Update]":
     return found
 
 
+def _nothing_newer(count: int, gone: int) -> str:
+    compared = f"{count} model{'' if count == 1 else 's'}"
+    if gone:
+        return f"{gone} of {compared} {'is' if gone == 1 else 'are'} not at the Hub any more"
+    return f"{compared} compared: {'it is' if count == 1 else 'all are'} the newest"
+
+
 def _question(updates: "list[Update]", here: "Update | None") -> Question:
     count = len(updates)
     lines = [(f"{count} model{'s have' if count > 1 else ' has'} newer files at the Hub:", ""), ("", "")]
@@ -57,6 +65,7 @@ def _question(updates: "list[Update]", here: "Update | None") -> Question:
         (f"{size(each.size_bytes):>9}  {clean(each.id)}", "strong" if each is here else "")
         for each in updates[:_LISTED]
     ]
+    lines += [(f"{'':>9}  {each.renamed}", "quiet") for each in updates[:_LISTED] if each.was]
     if count > _LISTED:
         lines.append((f"{'':>9}  and {count - _LISTED} more", "quiet"))
     lines += [("", ""), ("The old files stay, and in use, until all the new are verified.", "quiet")]

@@ -59,7 +59,7 @@ class Sheet(ModalScreen[ResultT | None]):
 
     def offer(self, keys: Keys) -> None:
         """Show these keys, and how to go back."""
-        self.query_one(KeyLine).show_words([*keys, ("Esc", "Back")])
+        self.query_one(KeyLine).show_words(list(keys), [("Esc", "Back")])
 
     def action_back(self) -> None:
         """Leave without a result."""

@@ -213,7 +213,8 @@ class SearchScreen(PickScreen):
         """What the list is, in the frame."""
         filters = self._memory.filters
         more = "+" if len(self.choices) == self._memory.asked.get(self._key(words), 0) else ""
-        said = [f"{len(self.choices):,}{more} match {clean(words)!r}"] if words else []
+        verb = "matches" if len(self.choices) == 1 else "match"
+        said = [f"{len(self.choices):,}{more} {verb} {clean(words)!r}"] if words else []
         if not words or filters.sort != SORTS[0]:
             said.append(_FIRST[filters.sort])
         told = (filters.task, filters.license, filters.author and f"by {filters.author}")

@@ -193,9 +193,9 @@ def _cells(text: str, width: int) -> int:
 
 
 def hang_of(text: str) -> int:
-    """Where the text after a label begins, as in `because  it runs`; 0 where there is no label."""
+    """Where the text after a label begins, as in `because  it runs`, or the text itself without one."""
     label = len(text) - len(text.lstrip())
     gap = text.find("  ", label)
     if gap < 0 or not label < gap < _LONGEST_LABEL:
-        return 0
+        return label if label < _LONGEST_LABEL else 0
     return len(text) - len(text[gap:].lstrip())
