@@ -7,12 +7,12 @@ import pytest
 
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo
-from rbee_tui.engine.artifacts import Health
+from rbee_tui.engine.artifacts import Health, ModelFile
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.paths import Root
 from rbee_tui.ui.flows import batch
 from rbee_tui.ui.keys import BY_NAME, Situation, in_footer
-from rbee_tui.ui.lines import FileLine, JobLine, Line, ModelLine, ProcessLine
+from rbee_tui.ui.lines import FileLine, JobLine, Line, ModelLine
 from tests.ui import scenes
 from tests.ui.support import cockpit, shown
 from tests.ui.test_steering import add
@@ -66,10 +66,22 @@ class TestWhatItIsDoneTo:
         labels = {action.label for action in BY_NAME.values() if action.many and action.name != "newer"}
         assert words | labels == batch._VERBS.keys()
 
-    def test_what_runs_has_memory(self):
-        """And what lies on the disk has bytes."""
-        assert batch.size_of(ProcessLine(a_running()), ProcessLine(a_running("b"))) == "4.0 GiB"
-        assert batch.size_of(ModelLine(a_model()), ModelLine(a_model("b"))) == "9.8 GB"
+    def test_what_stays_is_said(self):
+        """Files in place, when models are deleted; and the marked that a key does nothing on."""
+        file = ModelFile(path="a.gguf", size_bytes=1, outside="/theirs/a.gguf")
+        lines = [ModelLine(a_model("a", files=[file])), ModelLine(a_model("b"))]
+        assert batch._notes(batch._VERBS["Delete"], lines, 1) == [
+            "1 of their files lie in place elsewhere, and stay.",
+            "1 of the marked are left out: this does nothing on them.",
+        ]
+        assert batch._notes(batch._VERBS["Verify"], lines, 0) == []
+
+    def test_what_is_counted(self):
+        """Stopping gives memory back, and all else is about bytes on the disk, also of a model that runs."""
+        lines = [ModelLine(a_model(name), running=a_running(name)) for name in "ab"]
+        for word, total in (("Stop", "4.0 GiB"), ("Verify", "9.8 GB")):
+            said = "\n".join(text for text, _ in batch._question(word, batch._VERBS[word], lines, 0).lines)
+            assert f"{total}  together" in said
 
 
 class TestMarks:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine import removal
+from rbee_tui.engine import describe, removal
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.ui.flows import keeping, updating, working
@@ -38,6 +38,21 @@ _NOUNS: dict[type, str] = {
 Do = Callable[["RbeeApp", Line, str], Awaitable[object]]
 
 
+def bytes_of(line: Line) -> int:
+    """What a line's thing has on the disk, or will have; 0 where nothing tells."""
+    if isinstance(line, ModelLine):
+        return line.entry.artifact.size_bytes if line.entry.artifact else 0
+    if isinstance(line, FileLine):
+        return line.file.total
+    return line.job.total if isinstance(line, JobLine) else 0
+
+
+def memory_of(line: Line) -> int:
+    """The memory of the worker that runs, or as much as was foreseen for it."""
+    running = line.running if isinstance(line, ModelLine | ProcessLine) else None
+    return (running.measured_bytes or running.estimate_bytes) if running else 0
+
+
 @dataclass(frozen=True)
 class Verb:
     """What a key does to many lines; `{size}` is what they have together, `{freed}` what becomes free."""
@@ -49,6 +64,10 @@ class Verb:
     do: Do
     more: tuple[Answer, ...] = ()
     """Other answers than to do it."""
+    size_of: Callable[[Line], int] = bytes_of
+    """What of a line is counted, in bytes."""
+    said: Callable[[int], str] = size
+    """Bytes in words."""
 
 
 def _delete(app: "RbeeApp", line: Line, answer: str) -> Awaitable[object]:
@@ -98,7 +117,11 @@ _VERBS = {
         "What is missing of {size} is fetched.", "being fetched", _alone(keeping.fetch_missing, "models")
     ),
     "Stop": Verb(
-        "They take {size}. Requests that are under way end.", "stopped", _alone(working.end, "workers")
+        "They take {size}. Requests that are under way end.",
+        "stopped",
+        _alone(working.end, "workers"),
+        size_of=memory_of,
+        said=memory,
     ),
 }
 
@@ -113,8 +136,8 @@ async def act(app: "RbeeApp", name: str, situation: Situation) -> None:
     word = action.word(situation.at(lines[0]))
     verb = _VERBS[word]
     freed = await _freed(app, lines) if "{freed}" in verb.about else 0
-    left_out = len(situation.marked) - len(lines)
-    answer = await app.question(_question(word, verb, lines, freed, left_out))
+    notes = _notes(verb, lines, len(situation.marked) - len(lines))
+    answer = await app.question(_question(word, verb, lines, freed, notes))
     if answer is None:
         return
     what, done = _counted(lines), 0
@@ -138,16 +161,34 @@ async def _freed(app: "RbeeApp", lines: Sequence[Line]) -> int:
     return (await app.bridge.ask(lambda _: removal.weigh(*places))).freed
 
 
-def _question(word: str, verb: Verb, lines: Sequence[Line], freed: int, left_out: int) -> Question:
-    said = [(f"{size_of(line):>9}  {name_of(line)}", "") for line in lines[:_LISTED]]
+def _notes(verb: Verb, lines: Sequence[Line], left_out: int) -> list[str]:
+    """What is not done: to files of other programs, and to lines on which the key does nothing."""
+    notes: list[str] = []
+    if "{freed}" in verb.about:
+        away = [
+            path for line in lines if isinstance(line, ModelLine) for path in describe.outside(line.entry)
+        ]
+        notes += [f"{len(away):,} of their files lie in place elsewhere, and stay."] if away else []
+    if left_out:
+        notes.append(f"{left_out:,} of the marked are left out: this does nothing on them.")
+    return notes
+
+
+def _question(
+    word: str, verb: Verb, lines: Sequence[Line], freed: int, notes: Sequence[str] = ()
+) -> Question:
+    sizes = [verb.size_of(line) for line in lines]
+    said = [
+        (f"{verb.said(each) if each else '':>9}  {name_of(line)}", "")
+        for line, each in zip(lines[:_LISTED], sizes, strict=False)
+    ]
     if len(lines) > _LISTED:
         said.append((f"{'':>9}  and {len(lines) - _LISTED:,} more", "quiet"))
-    total = size_of(*lines)
+    total = verb.said(sum(sizes))
     about = verb.about.format(size=total, freed=size(freed))
-    said += [(f"{total:>9}  together", "strong")] if total and len(lines) > 1 else []
+    said += [(f"{total:>9}  together", "strong")] if any(sizes) and len(lines) > 1 else []
     said += [("", ""), (about, "")]
-    if left_out:
-        said.append((f"{left_out:,} of the marked are left out: this does nothing on them.", "quiet"))
+    said += [(note, "quiet") for note in notes]
     title = f"{word} {_counted(lines)}"
     return Question(title, said, [Answer("d", "Enter", word, "do"), *verb.more])
 
@@ -157,24 +198,6 @@ def _counted(lines: Sequence[Line]) -> str:
     nouns = {_NOUNS[type(line)] for line in lines}
     noun = nouns.pop() if len(nouns) == 1 else "line"
     return f"{len(lines):,} {noun}{'s' if len(lines) != 1 else ''}"
-
-
-def size_of(*lines: Line) -> str:
-    """What lines have together: bytes on the disk, or of memory for workers that run; empty where nothing."""
-    running = [line.running for line in lines if isinstance(line, ProcessLine)]
-    running += [line.running for line in lines if isinstance(line, ModelLine) and line.running]
-    if len(running) == len(lines):
-        return memory(sum(each.measured_bytes or each.estimate_bytes for each in running))
-    total = sum(map(_bytes, lines))
-    return size(total) if total else ""
-
-
-def _bytes(line: Line) -> int:
-    if isinstance(line, ModelLine):
-        return line.entry.artifact.size_bytes if line.entry.artifact else 0
-    if isinstance(line, FileLine):
-        return line.file.total
-    return line.job.total if isinstance(line, JobLine) else 0
 
 
 def name_of(line: Line) -> str:

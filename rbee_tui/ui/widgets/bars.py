@@ -151,7 +151,7 @@ class KeyLine(DrawnLines):
         words = [(action.shown, action.word(situation)) for action in actions]
         self.show_words(
             [word for word in words if word[0] not in ("?", "q", ":")],
-            [w for w in words if w[0] in ("?", "q")],
+            [*([("Esc", "Clear")] if situation.marked else []), *(w for w in words if w[0] in ("?", "q"))],
         )
 
     def show_words(self, keys: Sequence[tuple[str, str]], always: Sequence[tuple[str, str]] = ()) -> None:
