@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -258,6 +258,8 @@ BEHAVIOURS = {
         _to(lambda x: x.server.url("foreign") + "/blob"), at="hub", always="right"
     ),
     "redirect to a file": Row(_to(lambda _: "file:///etc/passwd"), at="hub", once="error"),
+    "redirect to another protocol": Row(_to(lambda _: "ftp://127.0.0.1/x"), at="hub", once="error"),
+    "redirect to no host": Row(_to(lambda _: "http://:80/blob"), at="hub", once="error"),
     "redirect to nonsense": Row(_to(lambda _: "http://[::bad/"), at="hub", once="error"),
     "redirect with a password": Row(_to(lambda _: "http://user:pw@127.0.0.1:9/"), at="hub", once="error"),
     "redirect to nowhere": Row(_status(302), at="hub", once="error"),
@@ -300,15 +302,20 @@ def _attack(row: Row, place: Place, seed: int, *, once: bool) -> tuple[object, H
         if row.cut_first:
             _cut_halfway(hub, place)
         hub.behaviour = Behaviour(row.act, at=row.at, times=1 if once else None)
+        stop = threading.Event()
+        ends = threading.Timer(2 * SECONDS, stop.set)
+        ends.start()
         began = time.monotonic()
         try:
             source = hub.source()
             if row.longer is not None:
                 hub.redirect = False
                 source = hub.source(size_bytes=len(hub.data) + row.longer, sha256=None)
-            result: object = place.fetch(source, limits=MANY if seed % 2 else FAST)
-        except RbeeError as error:
+            result: object = place.fetch(source, limits=MANY if seed % 2 else FAST, stop=stop)
+        except (RbeeError, Stopped) as error:
             result = error
+        finally:
+            ends.cancel()
         return result, hub, time.monotonic() - began
 
 
@@ -331,6 +338,8 @@ def _verdict(place: Place, hub: Hub, result: object) -> str:
         return "the token at a storage"
     if isinstance(result, Fetched):
         return "right" if place.target.read_bytes() == hub.data else "a wrong file"
+    if isinstance(result, Stopped):
+        return "no end"
     assert isinstance(result, RbeeError)
     if place.target.exists():
         return "a file in spite of an error"
@@ -381,6 +390,35 @@ class TestHostileServers:
         """It happens every time: an end comes."""
         row = BEHAVIOURS[name]
         assert _wrong(row, row.always, seeds, tmp_path, once=False) == []
+
+    def test_what_is_there_stays_where_a_whole_file_comes(self, tmp_path: Path) -> None:
+        """A 200 for a Range is read from the place on at which the file goes on."""
+        place = Place(tmp_path).prepare()
+        result, _, _ = _attack(BEHAVIOURS["200 for a Range"], place, 0, once=False)
+        assert isinstance(result, Fetched)
+        assert result.kept_bytes > 0
+
+    @pytest.mark.parametrize("name", ["redirect to itself", "redirect circle"])
+    def test_a_circle_is_left_after_a_few_steps(self, name: str, place: Place) -> None:
+        """It is not followed until patience ends."""
+        result, hub, _ = _attack(BEHAVIOURS[name], place, 0, once=False)
+        assert "in a circle" in str(result)
+        assert len(hub.requests) == FAST.redirects + 1
+
+    @pytest.mark.parametrize("longer", [-7, 7])
+    def test_another_size_is_said_before_a_byte_is_read(self, longer: int, place: Place) -> None:
+        """The sentence has both sizes."""
+        row = replace(BEHAVIOURS["HEAD size larger than GET's"], longer=longer)
+        result, hub, _ = _attack(row, place, 0, once=False)
+        assert f"has {len(hub.data)} bytes; its listing says {len(hub.data) + longer}" in str(result)
+
+    @pytest.mark.parametrize("etag", ["", 'W/"weak"', "bare", '"strong"'])
+    def test_a_range_hangs_on_a_strong_etag_only(self, etag: str, place: Place) -> None:
+        """Any other must not be sent in If-Range."""
+        with Hub(content(3), etag=etag) as hub:
+            place.fetch(hub.source(), limits=MANY)
+            sent = {x.headers.get("if-range") for x in hub.requests if x.span and x.at == "cdn"}
+        assert sent - {None} == ({etag} if etag == '"strong"' else set())
 
     def test_refused_then_back(self, place: Place) -> None:
         """The storage is away when the redirect leads there, and back a moment later."""
