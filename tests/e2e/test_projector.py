@@ -5,7 +5,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,4 +75,6 @@ class TestProjector:
         started = rbee.start("start", "blind")
         _, said = started.communicate(timeout=100)
         assert started.returncode == 9, said
-        assert Path(NAME).name in rbee.run("logs", "blind")
+        assert "its projector cannot be loaded" in said
+        assert "rbee start blind --no-projector serves text only" in said
+        assert NAME in rbee.run("logs", "blind")

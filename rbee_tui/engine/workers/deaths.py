@@ -26,6 +26,7 @@ Cause = Literal[
     "cpu_feature",
     "port_busy",
     "no_space",
+    "broken_projector",
     "broken_model",
     "signal",
     "exit",
@@ -67,6 +68,13 @@ _IN_LOG: tuple[tuple[Cause, re.Pattern[str]], ...] = (
     ),
     ("no_space", re.compile(r"No space left on device|Disk quota exceeded")),
     (
+        "broken_projector",
+        re.compile(
+            r"failed to load multimodal model|the projector could not be loaded"
+            r"|((?:this version of )?llama-cpp-python (?:cannot load a projector|shows pictures only)[^;\n]*)"
+        ),
+    ),
+    (
         "broken_model",
         re.compile(
             r"error loading model: (.+)|invalid magic characters|failed to load model|could not be loaded"
@@ -80,6 +88,7 @@ _ERRORS: dict[Cause, type[RbeeError]] = {
     "cpu_feature": CpuFeatureError,
     "port_busy": PortBusyError,
     "no_space": NoSpaceError,
+    "broken_projector": BrokenModelError,
     "broken_model": BrokenModelError,
 }
 
@@ -198,6 +207,7 @@ def _sentence(cause: Cause, note: Exit | None, found: str, idle: int) -> str:
         "cpu_feature": f"this processor has no {found}" if found else _SIGILL,
         "port_busy": "its port is taken by another program",
         "no_space": "the disk is full",
+        "broken_projector": f"its projector cannot be loaded{': ' if found else ''}{found}",
         "broken_model": f"the model cannot be loaded{': ' if found else ''}{found}",
         "signal": f"it was ended by {signalled}",
         "exit": f"it ended with exit code {note.code if note else None}",
@@ -223,6 +233,8 @@ def _hint(cause: Cause, model: str) -> str:
         "cpu_feature": "rbee workers list shows the workers that run on this processor",
         "port_busy": "end the program that has it, or give another one with --port",
         "no_space": "df says which disk is full; rbee models remove MODEL frees what a model takes",
+        "broken_projector": f"rbee start {model} --no-projector serves text only; rbee models verify {model} "
+        "compares its hash",
         "broken_model": f"rbee models verify {model} compares its hash; a newer worker may know its kind",
     }
     return hints.get(cause, "")
