@@ -7,7 +7,8 @@ from rbee_tui.engine.transfer.source import Limits
 _RISE = 1.1  # twice the connections have to bring this much more
 _CLEAR_RISE = 1.5  # so much more needs no second look
 _AS_GOOD = 0.95
-_LEAP = 4  # the first step: where each connection is slow, its server limits it more often than the line does
+_LEAP = 4  # the first step where each connection is slow: its server limits it more often than the line does
+_SLOW = 0.33  # of what a connection is called fast by; between them, this machine may be what is busy
 _SCALES = 0.6  # after a leap that brought less than this of its share, half as many may do
 _LEAVING_SECONDS = 5.0  # surplus connections end with their segments; files that need one each never do
 _SETTLED_SECONDS = 20.0
@@ -103,10 +104,11 @@ class Tuner:
     def _grow(self, rate: float, now: float) -> None:
         """The last step was worth it: take the next one, or see whether half of a leap had been enough."""
         step, scales = self.wanted / self._good, rate >= self._best * _SCALES * self.wanted / self._good
-        first, self._best, self._good = self._best == 0.0, rate, self.wanted
+        leap = self._best == 0.0 and rate < self._fast * _SLOW * self.wanted
+        self._best, self._good = rate, self.wanted
         if step > 2 and not scales:  # noqa: PLR2004 - more than doubled
             self._shrink(self.wanted // 2, now)
         elif self.wanted >= self._most:
             self._settle(now)
         else:
-            self.wanted = min(self._most, self.wanted * (_LEAP if first else 2))
+            self.wanted = min(self._most, self.wanted * (_LEAP if leap else 2))

@@ -111,6 +111,12 @@ class TestTuner:
         assert drive(Tuner(LIMITS), each, LIMITS.window) == 16
         assert drive(Tuner(LIMITS), each, 5.0) == 16
 
+    def test_quick_connections_are_added_step_by_step(self) -> None:
+        """Where each brings 50 MB/s, this machine may be what is busy: twice as many are tried first."""
+        each = {2: 100e6, 4: 200e6, 8: 210e6, 16: 210e6}
+        assert drive(Tuner(LIMITS), each, LIMITS.window) == 8
+        assert drive(Tuner(LIMITS), each, 5.0) == 4
+
     def test_a_line_that_is_full_with_eight(self) -> None:
         """The leap to sixteen was too far: half of them do as well."""
         assert drive(Tuner(LIMITS), {4: 80e6, 8: 160e6, 16: 160e6}, 5.0) == 8
