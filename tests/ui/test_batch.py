@@ -71,8 +71,8 @@ class TestWhatItIsDoneTo:
         file = ModelFile(path="a.gguf", size_bytes=1, outside="/theirs/a.gguf")
         lines = [ModelLine(a_model("a", files=[file])), ModelLine(a_model("b"))]
         assert batch._notes(batch._VERBS["Delete"], lines, 1) == [
-            "1 of their files lie in place elsewhere, and stay.",
-            "1 of the marked are left out: this does nothing on them.",
+            "1 of their files lies in place elsewhere, and stays.",
+            "1 of the marked is left out: this does nothing on it.",
         ]
         assert batch._notes(batch._VERBS["Verify"], lines, 0) == []
 

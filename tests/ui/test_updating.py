@@ -84,3 +84,16 @@ class TestNewer:
             await here.press("enter")
             await here.hears("one is updated and verified")
             assert (root.models / "one" / "one.gguf").read_bytes() == NEW
+
+    async def test_of_marked_ones_those_alone(self, root: Root, hub: DemoHub, repos: list[DemoRepo]):
+        """The other has newer files, too, and keeps what it has; the marks are gone afterwards."""
+        for repo in repos:
+            repo.push({next(iter(repo.files)): NEW})
+        async with cockpit(root, hub) as here:
+            await here.sees("one", "two")
+            await here.press("j", "space", "n")
+            await here.sees("1 model has newer files", "Update two")
+            await here.press("enter")
+            await here.hears("two is updated and verified")
+            assert here.app.main.pane("models").marked == ()
+            assert (root.models / "one" / "one.gguf").read_bytes() == OLD

@@ -168,9 +168,15 @@ def _notes(verb: Verb, lines: Sequence[Line], left_out: int) -> list[str]:
         away = [
             path for line in lines if isinstance(line, ModelLine) for path in describe.outside(line.entry)
         ]
-        notes += [f"{len(away):,} of their files lie in place elsewhere, and stay."] if away else []
+        lie = "lies in place elsewhere, and stays" if len(away) == 1 else "lie in place elsewhere, and stay"
+        notes += [f"{len(away):,} of their files {lie}."] if away else []
     if left_out:
-        notes.append(f"{left_out:,} of the marked are left out: this does nothing on them.")
+        them = (
+            "is left out: this does nothing on it"
+            if left_out == 1
+            else "are left out: this does nothing on them"
+        )
+        notes.append(f"{left_out:,} of the marked {them}.")
     return notes
 
 

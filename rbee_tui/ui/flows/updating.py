@@ -38,6 +38,7 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
     answer = await app.question(_question(updates, here))
     for each in updates if answer == "all" else [here] if answer == "one" and here else []:
         job_id = await app.bridge.call(lambda engine, each=each: engine.provisioner.update(each))
+        app.main.pane("models").unmark({each.id})
         app.show_line("downloads", job_id)
 
 
@@ -72,5 +73,6 @@ def _question(updates: "list[Update]", here: "Update | None") -> Question:
     every = sum(each.size_bytes for each in updates)
     one = [Answer("u", "Enter", f"Update {clean(here.id)}", "one")] if here else []
     shown = "a" if one else "Enter"
-    more = [Answer("a", shown, f"Update all, {size(every)}", "all")] if count > 1 or not one else []
+    all_of_them = f"Update all, {size(every)}" if count > 1 else f"Update {clean(updates[0].id)}"
+    more = [Answer("a", shown, all_of_them, "all")] if count > 1 or not one else []
     return Question("Newer files", lines, [*one, *more])
