@@ -15,7 +15,6 @@ from rbee_tui.ui.keys import BY_NAME, Situation, in_footer
 from rbee_tui.ui.lines import FileLine, JobLine, Line, ModelLine
 from tests.ui import scenes
 from tests.ui.support import cockpit, shown
-from tests.ui.test_steering import add
 from tests.ui.things import a_file, a_job, a_model, a_running
 
 pytestmark = pytest.mark.anyio
@@ -171,8 +170,12 @@ class TestDone:
         repos = [DemoRepo(f"acme/{name}", {f"{name}.gguf": bytes(40 * LARGE)}) for name in ("one", "two")]
         with DemoHub(repos, rate=200_000) as hub:
             async with cockpit(root, hub) as here:
-                await add(here, "one")
-                await add(here, "two")
+                for repo in repos:
+                    await here.app.bridge.call(
+                        lambda engine, repo=repo: engine.provisioner.download_model(repo.id)
+                    )
+                jobs = here.app.house.jobs
+                await here.until(lambda: [job.state for job in jobs.values()] == ["running"] * 2)
                 await here.press("3", "g", "space", "space", "p")
                 await here.sees("Pause 2 downloads", "together")
                 await here.press("enter")
