@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.meter import Meter
+from rbee_tui.engine.transfer import priority
 from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.segments import Segment
 from rbee_tui.engine.transfer.sink import Sink, Stream
@@ -27,7 +28,6 @@ _TCP_INFO_BYTES, _RTT, _RCV_RTT = 104, 68, 92
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
-_NICENESS = 10  # receivers must not starve the hash, which is the critical path
 
 
 class Line:
@@ -181,7 +181,7 @@ class Attempt:
             self._sink.leave(stream)
 
     def _run(self) -> None:
-        _yield_to_others()
+        priority.yield_by(priority.RECEIVE)
         try:
             while (segment := self.segment) is not None:
                 self._fetch(segment)
@@ -273,10 +273,3 @@ class Attempt:
             self._busy_since = self._busy_since or time.monotonic()
             time.sleep(_HOLD_SECONDS)
         self._busy_since = 0.0
-
-
-def _yield_to_others() -> None:
-    """Let the hash, the screen and every other program go first; Linux counts niceness by thread."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -11,6 +11,7 @@ import xxhash
 
 from rbee_tui.engine.errors import RbeeError, StorageError
 from rbee_tui.engine.text import clean
+from rbee_tui.engine.transfer import priority
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
 _READ = 1 << 18
@@ -121,6 +122,7 @@ class Follower:
         self._thread.join()
 
     def _run(self) -> None:
+        priority.yield_by(priority.HASH)
         try:
             buffer = memoryview(bytearray(min(_READ, max(1, self._size))))
             while (end := self._next()) is not None:
