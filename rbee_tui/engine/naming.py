@@ -65,15 +65,19 @@ def require(text: str) -> Named:
 
 def check_endpoint(endpoint: str) -> str:
     """The endpoint without a slash at its end; raises UsageError where it is not an http(s) address."""
-    try:
-        found = urlsplit(endpoint)
-        fine = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-        fine = fine and not (found.username or found.query or found.fragment)
-    except ValueError:
-        fine = False
-    if not fine:
+    if not is_server(endpoint):
         raise UsageError(f"HF_ENDPOINT {clean(endpoint)!r} is not an address", hint=f"as {DEFAULT_ENDPOINT}")
     return endpoint.rstrip("/")
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL is that of an http(s) server, perhaps with a path: no name, no query, no fragment."""
+    try:
+        found = urlsplit(url)
+        fine = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:
+        return False
+    return fine and not ("@" in found.netloc or found.query or found.fragment)
 
 
 def origin(url: str) -> str:

@@ -3,9 +3,8 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
-from rbee_tui.engine import http
+from rbee_tui.engine import http, naming
 from rbee_tui.engine.errors import NetworkError, UsageError
 from rbee_tui.engine.text import clean
 from rbee_tui.hive.log import Log
@@ -29,8 +28,7 @@ def wait_seconds(failures: int, chance: Callable[[float, float], float] = random
 
 def check_url(url: str) -> str:
     """The queen's origin without a slash at its end; raises UsageError for what is no http URL of a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+    if not naming.is_server(url):
         raise UsageError(
             f"{clean(url)!r} is not the address of a queen", hint="as in http://localhost:7833; '' has none"
         )

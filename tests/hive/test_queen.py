@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rbee_tui.engine import http
-from rbee_tui.engine.errors import NetworkError
+from rbee_tui.engine.errors import NetworkError, UsageError
 from rbee_tui.hive import queen
 from rbee_tui.hive.log import Log
 from tests.hive.serving import wait_until
@@ -130,3 +130,24 @@ class TestTelling:
         her.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * (1 << 20)
         async with her.there():
             await http.post_json(f"http://127.0.0.1:{her.port}/v1/hive/ready", {})
+
+
+class TestAddress:
+    """Of a queen, as it is given."""
+
+    @pytest.mark.parametrize(
+        "url", ["http://localhost:7833", "https://queen.example.org/hives", "http://[::1]:1"]
+    )
+    def test_taken(self, url: str):
+        """Without the slash at its end."""
+        assert queen.check_url(f"{url}/") == url
+
+    @pytest.mark.parametrize(
+        "url",
+        ["queen", "ftp://queen", "http://", "http://[x", "http://h:99999", "http://a:b@h", "http://h?x"],
+    )
+    def test_refused(self, url: str):
+        """With the address and what one looks like."""
+        with pytest.raises(UsageError, match="is not the address of a queen") as refused:
+            queen.check_url(url)
+        assert "http://localhost:7833" in refused.value.hint

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from rbee_tui.engine.artifacts import Count, Offer, OfferFile, WorkerType
-from rbee_tui.engine.errors import MetadataError, UsageError
+from rbee_tui.engine.errors import MetadataError
 from rbee_tui.engine.plain import UNDECODABLE
 from rbee_tui.engine.text import clean
 
@@ -137,16 +137,13 @@ def next_listing(
     catalog: str,
     workers: tuple[Published, ...],
     now: datetime,
-    days: int = VALID_DAYS,
 ) -> Listing:
-    """The listing after `before` (None: the first), of a higher version; raises UsageError for bad days."""
-    if days < 1:
-        raise UsageError("a listing is valid for a day at least")
+    """The listing after `before` (None: the first), of a higher version."""
     return Listing(
         catalog=before.catalog if before else catalog,
         version=before.version + 1 if before else 1,
         created_at=moment(now),
-        expires_at=moment(now + timedelta(days=days)),
+        expires_at=moment(now + timedelta(days=VALID_DAYS)),
         workers=tuple(sorted(workers, key=lambda entry: entry.id)),
     )
 

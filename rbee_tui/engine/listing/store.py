@@ -79,7 +79,7 @@ class Store:
         """Where the file of an entry is: its name is its hash."""
         return self._files / entry.sha256
 
-    def publish(self, entry: Published, source: Path, *, days: int = form.VALID_DAYS) -> Published:
+    def publish(self, entry: Published, source: Path) -> Published:
         """Take a file in and list it, in the place of what had its id; size and hash are found out.
 
         Raises RefusedError for an entry that no client would accept, StorageError, NoSpaceError.
@@ -101,7 +101,7 @@ class Store:
             finally:
                 temporary.unlink(missing_ok=True)
             others = tuple(each for each in self._entries() if each.id != entry.id)
-            self._sign((*others, entry), days)
+            self._sign((*others, entry))
             self._sweep()
         return entry
 
@@ -113,7 +113,7 @@ class Store:
             if gone is None:
                 names = ", ".join(each.id for each in entries) or "nothing"
                 raise NotFoundError(f"{clean(worker_id)} is not published", hint=f"there is {names}")
-            self._sign(tuple(each for each in entries if each is not gone), form.VALID_DAYS)
+            self._sign(tuple(each for each in entries if each is not gone))
             self._sweep()
         return gone
 
@@ -123,7 +123,7 @@ class Store:
         if listing is None or not self.key_path.exists() or not form.is_half_spent(listing, now):
             return False
         with self._lock("renew"):
-            self._sign(self._entries(), form.VALID_DAYS)
+            self._sign(self._entries())
         return True
 
     @property
@@ -134,13 +134,13 @@ class Store:
         listing = self.listing()
         return listing.workers if listing else ()
 
-    def _sign(self, entries: tuple[Published, ...], days: int) -> None:
+    def _sign(self, entries: tuple[Published, ...]) -> None:
         if not self.key_path.exists():
             raise RefusedError(
                 f"{clean(str(self.path))} is a copy without the key: its listing cannot be changed here",
                 hint="publish where the key is, and copy the directory again",
             )
-        listing = form.next_listing(self.listing(), secrets.token_hex(8), entries, datetime.now(UTC), days)
+        listing = form.next_listing(self.listing(), secrets.token_hex(8), entries, datetime.now(UTC))
         signed = signing.sign(self.key_path, form.encode(listing))
         durable.write(self._listing, f"{signed.key} {signed.signature}\n".encode() + signed.body, _FILE_MODE)
 

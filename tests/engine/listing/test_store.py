@@ -18,7 +18,6 @@ from rbee_tui.engine.errors import (
     WorkerError,
 )
 from rbee_tui.engine.listing import bundle, publishing, signing, store
-from rbee_tui.engine.listing import format as form
 from rbee_tui.engine.listing.store import Store, watcher
 from rbee_tui.engine.workers import offers
 from tests.engine.listing.support import ID, entry, make_bundle
@@ -135,11 +134,6 @@ class TestRenew:
         assert current() is first
         shelf.unpublish(ID)
         assert current() != first
-
-    def test_days_that_make_no_sense(self):
-        """A listing that is born expired helps nobody."""
-        with pytest.raises(UsageError, match="a day at least"):
-            form.next_listing(None, "c", (), datetime.now(UTC), 0)
 
 
 @pytest.mark.anyio
