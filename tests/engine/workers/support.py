@@ -28,7 +28,7 @@ MODEL = "tiny"
 
 FAKE = r'''#!PYTHON -I
 """Speaks as llama-server does; FAKE_MODE says which fault it has."""
-import argparse, http.server, json, os, signal, subprocess, sys, time
+import argparse, http.server, json, os, signal, subprocess, sys, threading, time
 
 if "--version" in sys.argv:
     print("version: 4404 (b6a2c8f)", file=sys.stderr)
@@ -64,6 +64,17 @@ if mode == "liar":
     time.sleep(600)
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "eat":
+    def eat():
+        while not os.path.exists(control):
+            time.sleep(0.05)
+        held = []
+        while True:
+            held.append(b"x" * (1 << 20))
+
+    threading.Thread(target=eat, daemon=True).start()
+    while os.path.exists(control):
+        time.sleep(0.05)
 if mode == "fork":
     subprocess.Popen([sys.executable, "-c",
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])

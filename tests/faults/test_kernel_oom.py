@@ -1,0 +1,63 @@
+"""A worker that the kernel ends for memory, for real: in a cgroup with a limit of its own."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rbee_tui.engine.paths import Root
+from tests.cli.support import Command
+from tests.engine.workers.support import House, add_fake, add_model, end_all, of_root, wait_for
+from tests.faults.support_cgroup import Cgroup
+
+_LIMIT = 256 << 20
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Cgroup]:
+    """One below this process's, whose memory is limited; removed afterwards."""
+    made = Cgroup.make(_LIMIT)
+    if isinstance(made, str):
+        pytest.skip(made)
+    yield made
+    wait_for(made.remove)
+
+
+@pytest.mark.root
+class TestKernelOom:
+    """What the certificate says of it."""
+
+    @pytest.mark.parametrize("eats", ["at-once", "later"])
+    def test_it_is_said(self, root: Root, tmp_path: Path, cgroup: Cgroup, eats: str):
+        """While it loads, and while it runs; with what to do about it, and nothing is left behind."""
+        house = House(root)
+        add_model(house, _a_model(tmp_path))
+        add_fake(house, tmp_path)
+        control = tmp_path / "eat"
+        if eats == "at-once":
+            control.touch()
+        command = Command(root.path, FAKE_MODE="eat", FAKE_CONTROL=str(control))
+        try:
+            with command.start("start", "tiny", "--no-restart", preexec_fn=cgroup.enter) as start:
+                _, said = start.communicate(timeout=100)
+            if eats == "later":
+                assert start.returncode == 0, said
+                control.touch()
+            (death,) = wait_for(lambda: command.json("ps", "--dead"))
+        finally:
+            end_all(root)
+        assert (death["cause"], death["signal"]) == ("kernel_oom", signal.SIGKILL.name)
+        assert "the kernel ended it because memory ran out" in death["sentence"]
+        assert death["hint"]
+        assert cgroup.kills() == 1
+        if eats == "at-once":
+            assert start.returncode != 0
+            assert "the kernel ended it because memory ran out" in said
+        assert of_root(root) == []
+
+
+def _a_model(place: Path) -> Path:
+    from rbee_tui.demo import tiny  # noqa: PLC0415 - this test alone
+
+    return tiny.write(place / "tiny.gguf", "Never said.").path
