@@ -30,6 +30,7 @@ sys.path.insert(0, str(CHECKOUT))
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
+from rbee_tui.ui.keys import MOVING
 from tests.benchmarks.catalog.measure import put_models
 from tests.benchmarks.screen.label import SHOWN
 from tests.benchmarks.screen.served import FILE, repo_name
@@ -38,7 +39,7 @@ from tests.engine.hardware.support import build_nvml, nvml_environment
 
 SCREEN, LABEL = ("-m", "rbee_tui"), (str(HERE / "label.py"),)
 CURSOR = "▎"
-HELP = "back, or clear the filter"
+HELP = MOVING[-1][1]
 SETTLE = 12.0
 """Seconds after which the catalog is read and the first scan has passed."""
 
