@@ -50,7 +50,7 @@ class TestKernelOom:
         assert (death["cause"], death["signal"]) == ("kernel_oom", signal.SIGKILL.name)
         assert "the kernel ended it because memory ran out" in death["sentence"]
         assert death["hint"]
-        assert cgroup.kills() == 1
+        assert cgroup.kills() >= 1
         if eats == "at-once":
             assert start.returncode != 0
             assert "the kernel ended it because memory ran out" in said

@@ -65,6 +65,8 @@ if mode == "liar":
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "eat":
+    open("/proc/self/oom_score_adj", "w").write("1000")  # no other process in its cgroup
+
     def eat():
         while not os.path.exists(control):
             time.sleep(0.05)
