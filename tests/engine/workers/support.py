@@ -65,7 +65,7 @@ if mode == "liar":
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "eat":
-    open("/proc/self/oom_score_adj", "w").write("1000")  # no other process in its cgroup
+    open("/proc/self/oom_score_adj", "w").write("1000")  # rather than its keeper
 
     def eat():
         while not os.path.exists(control):
@@ -75,8 +75,6 @@ if mode == "eat":
             held.append(b"x" * (1 << 20))
 
     threading.Thread(target=eat, daemon=True).start()
-    while os.path.exists(control):
-        time.sleep(0.05)
 if mode == "fork":
     subprocess.Popen([sys.executable, "-c",
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
