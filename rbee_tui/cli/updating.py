@@ -75,8 +75,7 @@ async def _update(name: str | None, *, detach: bool, as_json: bool) -> None:
         entries = house.models.list()
         found = updates.look(entries if name is None else _one(house, entries, name), house.hub)
         _say_others(found, alone=name is not None)
-        for each in found:
-            updates.take_name(house.models, each)
+        updates.take_names(house.models, found)
         jobs = [await house.provisioner.update(each) for each in found if each.state == "newer"]
         if detach and jobs:
             await hand_over_all(house.provisioner, jobs)

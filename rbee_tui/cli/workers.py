@@ -88,7 +88,7 @@ def _offers() -> list[Offer]:
     from rbee_tui.engine.paths import Root  # noqa: PLC0415 - as above
     from rbee_tui.engine.workers import offers  # noqa: PLC0415 - as above
 
-    return offers.first_of_each([*Catalogs(Root.find()).offers(), *offers.bundled()])
+    return offers.offered(Catalogs(Root.find()))
 
 
 def _still_open(entries: Sequence[Entry[Worker]], offered: Sequence[Offer]) -> list[Offer]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.5
 _SEARCHES = 16
-"""So many searches may be on the line at once: those that nobody waits for end by the Hub's time limit."""
+"""So many searches may be on the line at once: one that nobody waits for is cut once it is connected."""
 
 
 class Engine:

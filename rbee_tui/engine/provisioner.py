@@ -61,7 +61,7 @@ from rbee_tui.engine.sharing import Sharing
 from rbee_tui.engine.text import clean, now, size
 from rbee_tui.engine.transfer import Progress, Traffic
 from rbee_tui.engine.transfer.mend import take_back
-from rbee_tui.engine.updates import Update, take_name
+from rbee_tui.engine.updates import Update, take_names
 
 _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
@@ -144,7 +144,7 @@ class ModelProvisioner:
         The old files stay in their place, whole and in use, until every new one is verified. Of a repository
         that was renamed the new name is remembered first.
         """
-        take_name(self.models, newer)
+        await asyncio.to_thread(take_names, self.models, [newer])
         return await self.download_model(newer.repo, newer.file, id=newer.id, revision=newer.revision)
 
     def plan(

@@ -1,6 +1,7 @@
 """Whether the Hub has something newer than what is here: by the files' hashes, not by the commit alone."""
 
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -145,7 +146,15 @@ def by_name(model: Model, repo: str) -> Model:
     return msgspec.structs.replace(model, repo=repo, source_url=url)
 
 
-def take_name(models: "ModelCatalog", update: Update) -> None:
-    """Remember the new name of a renamed repository; the model keeps its id. Raises as `change` does."""
-    if update.was:
-        models.change(update.id, lambda model: by_name(model, update.repo))
+def take_names(models: "ModelCatalog", found: Iterable[Update]) -> None:
+    """Remember the new names of renamed repositories; the models keep their ids. Blocking.
+
+    Raises as `change` does.
+    """
+    for each in found:
+        if each.was and _goes_by(models.get(each.id), each.was):
+            models.change(each.id, lambda model, repo=each.repo: by_name(model, repo))
+
+
+def _goes_by(entry: Entry[Model], name: str) -> bool:
+    return entry.artifact is None or entry.artifact.repo == name

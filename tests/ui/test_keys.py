@@ -61,6 +61,11 @@ class TestTable:
         found = [text for text, _ in help_lines() if text.strip().startswith(f"{action.shown} ")]
         assert [text for text in found if text.endswith(action.help)]
 
+    def test_the_mark_names_every_key_that_acts_on_many(self):
+        """So that its line in the help stays true."""
+        named = BY_NAME["mark"].help.partition(": ")[2].partition(" then")[0]
+        assert named.split() == sorted((each.shown for each in ACTIONS if each.many), key=str.casefold)
+
     def test_what_is_shown_is_short(self):
         """A footer's word is one or two; a help's sentence begins small and has no full stop."""
         for action in ACTIONS:

@@ -120,7 +120,7 @@ class Installer:
 
     def offered(self) -> list[Offer]:
         """What can be installed, as far as is known without asking anybody; each id once."""
-        return offers.first_of_each([*self.catalogs.offers(), *offers.bundled()])
+        return offers.offered(self.catalogs)
 
     def log_path(self, worker_id: str) -> Path:
         """Where the log of a worker's last install is."""

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rbee_tui.engine.artifacts import Entry, Health, Offer, Worker
 from rbee_tui.engine.errors import NotFoundError
 from rbee_tui.engine.text import clean
+
+if TYPE_CHECKING:
+    from rbee_tui.engine.listing.catalogs import Catalogs
 
 BUNDLED = "bundled"
 """What the bundled listing is called where a catalog's URL could stand."""
@@ -31,6 +34,11 @@ def first_of_each(offers: Iterable[Offer]) -> list[Offer]:
     for offer in offers:
         found.setdefault(offer.id, offer)
     return list(found.values())
+
+
+def offered(catalogs: "Catalogs") -> list[Offer]:
+    """What can be installed, as far as is known without asking anybody; each id once."""
+    return first_of_each([*catalogs.offers(), *bundled()])
 
 
 def still_open(entries: Sequence[Entry[Worker]], offers: Sequence[Offer]) -> list[Offer]:

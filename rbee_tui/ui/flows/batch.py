@@ -72,9 +72,10 @@ class Verb:
 
 def _delete(app: "RbeeApp", line: Line, answer: str) -> Awaitable[object]:
     del answer
-    remove = "remove_model" if isinstance(line, ModelLine) else "remove_worker"
     artifact_id = line.entry.id if isinstance(line, ModelLine | WorkerLine) else ""
-    return app.bridge.ask(lambda engine: getattr(engine, remove)(artifact_id))
+    if isinstance(line, ModelLine):
+        return app.bridge.ask(lambda engine: engine.remove_model(artifact_id))
+    return app.bridge.ask(lambda engine: engine.remove_worker(artifact_id))
 
 
 async def _cancel(app: "RbeeApp", line: Line, answer: str) -> None:

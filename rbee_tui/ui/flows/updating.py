@@ -47,8 +47,7 @@ def _look(engine: "Engine") -> "list[Update]":
     from rbee_tui.engine import updates  # noqa: PLC0415 - the first picture does not wait for it
 
     found = updates.look(engine.models.list(), engine.hub)
-    for each in found:
-        updates.take_name(engine.models, each)
+    updates.take_names(engine.models, found)
     return found
 
 
