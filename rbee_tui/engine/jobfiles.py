@@ -9,6 +9,7 @@ import msgspec
 from rbee_tui.engine import describe, durable, ids, nearby, switching, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, Model, failed
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.jobs import Outcome, PlannedFile, Record, progress_of, what_stays
@@ -102,6 +103,16 @@ def discard(part: Path) -> None:
     """Remove an arriving file and all that is beside it; the caller sees to it that nobody writes them."""
     transfer.discard(part)
     durable.sweep(transfer.journal_path(part))
+
+
+def forget(part: Path, lock: Lock) -> None:
+    """Remove what is left of bringing a file that is in its place: whoever published it may have been killed.
+
+    What somebody writes at this moment, and so holds the part's lock for, stays.
+    """
+    if transfer.journal_path(part).exists() and lock.try_acquire():
+        with lock:
+            transfer.discard(part)
 
 
 def show_failed(record: Record, root: Root, models: ModelCatalog, error: str) -> None:

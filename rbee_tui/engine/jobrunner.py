@@ -11,13 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from rbee_tui.engine import describe, durable, steering, switching, transfer
+from rbee_tui.engine import describe, durable, jobfiles, steering, switching, transfer
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import HubError, IntegrityError, NotFoundError, RbeeError
 from rbee_tui.engine.facts import Facts
-from rbee_tui.engine.jobfiles import clean_up, conclude, part_path, show_failed, source_of, store_model
 from rbee_tui.engine.jobs import (
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
@@ -115,7 +114,9 @@ class JobRunner:
                     self._note("running")
                     self._facts.tell("job.started", self.record.id, f"downloading {self.record.model.id}")
                     if not self.record.staged:
-                        await asyncio.to_thread(store_model, self._models, self.record.model, DOWNLOADING)
+                        await asyncio.to_thread(
+                            jobfiles.store_model, self._models, self.record.model, DOWNLOADING
+                        )
                     if await self._fetch_turn():
                         break
             lock = await self._when_free()
@@ -221,15 +222,16 @@ class JobRunner:
         stop = self._stops[index]
         if stop.is_set():
             raise transfer.Stopped
-        source = source_of(self.record, planned)
-        target = beneath(self._home, planned.target)
+        source, target = jobfiles.source_of(self.record, planned), beneath(self._home, planned.target)
         progress = self.progress[index]
         known = index in self._finished
-        if not transfer.already_there(source, target, known=known, stop=stop, progress=progress):
-            part = part_path(self.record, planned, self._store.root)
-            lock = part_lock(self._store.root, part.name, self._verb).path
+        part = jobfiles.part_path(self.record, planned, self._store.root)
+        lock = part_lock(self._store.root, part.name, self._verb)
+        if transfer.already_there(source, target, known=known, stop=stop, progress=progress):
+            jobfiles.forget(part, lock)
+        else:
             if not self._nearby.take(
-                planned, source, part=part, target=target, lock=lock, stop=stop, progress=progress
+                planned, source, part=part, target=target, lock=lock.path, stop=stop, progress=progress
             ):
                 transfer.fetch(
                     source,
@@ -238,7 +240,7 @@ class JobRunner:
                     token=self._token,
                     stop=stop,
                     progress=progress,
-                    lock=lock,
+                    lock=lock.path,
                     traffic=self._traffic,
                     gentle=self.record.gentle,
                 )
@@ -318,10 +320,9 @@ class JobRunner:
             if i not in self._finished and (p.state != "waiting" or downloaded[i])
         ]
         sizes = [file.size_bytes for file in self.record.files]
-        counted = sum(
-            sizes[i] if i in self._finished else min(downloaded[i], sizes[i])
-            for i in self.record.wanted_files
-        )
+        at_most = [
+            whole if i in self._finished else min(downloaded[i], whole) for i, whole in enumerate(sizes)
+        ]
         connections = sum(p.connections for p in self.progress)
         reasons = [reason for reason in (self._busy, *(p.waiting_for for p in self.progress)) if reason]
         if self._state == "queued":
@@ -333,7 +334,7 @@ class JobRunner:
             # A pause counts as answered once the job was let go, not while its threads still stop.
             seq=self.record.seq if self.record.wanted == "running" else self.record.seq - 1,
             state=self._state,
-            downloaded=counted,
+            downloaded=sum(at_most[i] for i in self.record.wanted_files),
             kept=sum(p.kept for p in self.progress),
             rate=self._meter.update(sum(p.received for p in self.progress), at),
             active=active_files(active),
@@ -349,7 +350,7 @@ class JobRunner:
         if self._is_finished and (free or not record.staged):
             return self._complete()
         if record.wanted == "cancelled":
-            clean_up(record, self._store, self._models, self._facts, self._verb)
+            jobfiles.clean_up(record, self._store, self._models, self._facts, self._verb)
             self._note("cancelled", seq=record.seq)
             return "cancelled"
         if record.wanted == "paused":
@@ -374,7 +375,7 @@ class JobRunner:
                 switching.switch(self._models, describe.finished_model(record, self._home), self._home)
             switching.tidy(self._models, record.model.id)
         else:
-            store_model(self._models, describe.finished_model(record, self._home), AVAILABLE)
+            jobfiles.store_model(self._models, describe.finished_model(record, self._home), AVAILABLE)
         if not self._conclude(Outcome(state="done", at=now()), still=lambda r: r.is_complete):
             return self._release()
         self._note("done")
@@ -389,12 +390,12 @@ class JobRunner:
 
     def _mourn(self, outcome: Outcome) -> Ending:
         """Tell of a failure, which is in the record."""
-        show_failed(self.record, self._store.root, self._models, outcome.error)
+        jobfiles.show_failed(self.record, self._store.root, self._models, outcome.error)
         self._note("failed")
         self._facts.tell("job.failed", self.record.id, f"{self.record.model.id}: {outcome.error}")
         return "failed"
 
     def _conclude(self, outcome: Outcome, still: Callable[[Record], bool]) -> bool:
         """Whether the job has ended now."""
-        self.record = conclude(self._store, self.record.id, self._verb, outcome, still)
+        self.record = jobfiles.conclude(self._store, self.record.id, self._verb, outcome, still)
         return self.record.outcome is not None

@@ -25,6 +25,7 @@ from rbee_tui.engine.jobfiles import part_paths
 from rbee_tui.engine.jobs import JobProgress, Outcome, Record
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner, raise_for
+from rbee_tui.engine.transfer import journal_path
 from tests.engine.support_jobs import a_record, a_run, until
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,17 @@ class TestDownload:
                 path.touch()
             await here.run(await here.download_model(REPO))
             assert [path.exists() for path in (journal, digests, record, other)] == [False] * 3 + [True]
+
+    async def test_a_journal_does_not_outlive_its_file(self, make, root: Root, model: bytes):
+        """It was killed in the moment between publishing the file and removing the journal."""
+        async with make() as here:
+            job = await here.download_model(REPO)
+            (part,) = part_paths(here.store.get(job), root)
+            (root.models / "tiny").mkdir(exist_ok=True)
+            (root.models / "tiny" / "tiny.gguf").write_bytes(model)
+            journal_path(part).touch()
+            assert (await here.run(job)).state == "done"
+            assert not journal_path(part).exists()
 
     async def test_what_is_here_is_not_brought_again(self, make, hub: DemoHub):
         """Another job, done at once, without a byte."""
