@@ -81,6 +81,7 @@ class DemoHub:
         self._sent: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._clock = 0.0
+        self._turns: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self._key = secrets.token_bytes(16)
         self._etags: dict[str, str] = {}
         self._hub = Serving(Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "HEAD"])]))
@@ -273,15 +274,19 @@ class DemoHub:
             start += count
 
     async def _wait_turn(self, count: int) -> None:
-        """Wait until the rate allows `count` bytes more; one clock for all answers."""
+        """Wait until the rate allows `count` bytes more; one clock for all answers.
+
+        One after another: an answer that is broken off in the queue has taken nothing from the others.
+        """
         rate = self.rate
         if rate is None:
             return
-        with self._lock:
-            now = time.monotonic()
-            self._clock = max(self._clock, now) + count / rate
-            pause = self._clock - now
-        await asyncio.sleep(pause)
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            with self._lock:
+                now = time.monotonic()
+                self._clock = max(self._clock, now) + count / rate
+                pause = self._clock - now
+            await asyncio.sleep(pause)
 
 
 def _bounds(asked: "re.Match[str]", size: int) -> tuple[int, int] | None:

@@ -42,7 +42,6 @@ from rbee_tui.engine.transfer import Progress, Traffic
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
 _QUEUED_SECONDS = 0.5
-
 _OF_ONE_FILE = (HubError, IntegrityError, NotFoundError)
 """What is wrong with a file alone: the others of its job go on."""
 
@@ -242,6 +241,7 @@ class JobRunner:
                     progress=progress,
                     lock=lock.path,
                     traffic=self._traffic,
+                    job=self.record.id,
                     gentle=self.record.gentle,
                 )
             durable.sweep(transfer.journal_path(part))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Wire
 
 _CUT_SECONDS = 0.5
+_LEAVING_SECONDS = 1.0  # how long others wait for a connection that is to end
 
 
 class _Watched:
@@ -50,9 +51,12 @@ class Crew:
         progress: Progress,
         *,
         endpoint: str,
+        party: Hashable = None,
         gentle: bool = False,
         before: int = 0,
     ) -> None:
+        """`party` is the job that the file is of; None for a file alone."""
+        self.party: Hashable = party or self
         self._wire = wire
         self._sink = sink
         self._patience = patience
@@ -72,14 +76,20 @@ class Crew:
 
     @property
     def hired(self) -> int:
-        """Connections that it has, opening ones too."""
+        """Connections that it has, opening ones and those about to end too."""
         return len(self._watched)
+
+    @property
+    def staying(self) -> int:
+        """Those of them that are not about to end."""
+        return sum(not each.attempt.retiring for each in self._watched)
 
     def bring(self, heed: Callable[[], None]) -> int:
         """Fetch until nothing is missing; returns the bytes that arrived so far.
 
         `heed` raises what else ends it; so does patience.
         """
+        self._budget.join(self)
         try:
             while self._sink.gap() is not None:
                 heed()
@@ -102,9 +112,9 @@ class Crew:
 
     def next_segment(self, attempt: Attempt) -> Segment | None:
         """What an attempt fetches next; None when there is nothing left, or one connection too many."""
-        if attempt.retiring or attempt.cut_because:
-            return None
         with self._lock:
+            if attempt.retiring or attempt.cut_because:
+                return None
             # Set under the lock: nobody may find these bytes free.
             attempt.segment = self._take(attempt)
             return attempt.segment
@@ -134,6 +144,11 @@ class Crew:
         stolen = self._steal(attempt, active) if self._ranges else None
         return Segment(stolen) if stolen else None
 
+    def _has_work(self, active: list[tuple[Attempt, Segment]]) -> bool:
+        """Whether one more connection would find bytes to fetch; the caller holds the lock."""
+        taken = (Gap(segment.start, segment.end) for _, segment in active)
+        return self._sink.gap(taken) is not None or self._victim(active) is not None
+
     def _active(self, but: Attempt | None) -> list[tuple[Attempt, Segment]]:
         found = [(each.attempt, each.attempt.segment) for each in self._watched if each.attempt is not but]
         return [(attempt, segment) for attempt, segment in found if segment is not None]
@@ -145,7 +160,7 @@ class Crew:
         """
         limits = self._limits
         free = self._sink.missing - sum(segment.left for _, segment in active)
-        share = max(limits.segment_shortest, free // (2 * max(1, self._budget.wanted)))
+        share = max(limits.segment_shortest, free // (2 * self._budget.share(self)))
         rate, asking = (attempt.meter.rate, attempt.asking) if attempt else (0.0, 0.0)
         fair = segments.fair(limits.segment, rate, [each.meter.rate for each, _ in active])
         shortest = min(limits.segment, share, max(limits.segment_shortest, fair))
@@ -155,15 +170,22 @@ class Crew:
     def _steal(self, attempt: Attempt | None, active: list[tuple[Attempt, Segment]]) -> Gap | None:
         """The rear of what would take longest, if a new request pays for itself."""
         limits = self._limits
+        found = self._victim(active)
+        if found is None:
+            return None
+        victim, segment = found
+        own = attempt.meter.rate if attempt else median(each.meter.rate for each, _ in active)
+        return segment.give(segments.share(own, victim.rate), limits.steal, self._sink.grid)
+
+    def _victim(self, active: list[tuple[Attempt, Segment]]) -> tuple[Victim, Segment] | None:
+        """Whom an idle connection relieves."""
+        limits = self._limits
         worth = max(limits.steal_seconds, *(4 * each.asking for each, _ in active), 0.0)
         # What a server has sent before it hears of a theft comes twice: a new one is left alone.
         known = time.monotonic() - limits.steal_seconds
         victims = {Victim(s.left, each.meter.rate): s for each, s in active if each.began < known}
         victim = segments.choose(victims, limits.steal, worth)
-        if victim is None:
-            return None
-        own = attempt.meter.rate if attempt else median(each.meter.rate for each, _ in active)
-        return victims[victim].give(segments.share(own, victim.rate), limits.steal, self._sink.grid)
+        return (victim, victims[victim]) if victim else None
 
     # Connections
 
@@ -230,10 +252,17 @@ class Crew:
                 each.cut(f"nothing arrived for {self._limits.stall:.0f} s", now)
             elif self._lags(attempt, now):
                 each.cut("the others are ten times as fast", now)
-        if self._budget.surplus(self):
-            idle = next((each.attempt for each in self._watched if not each.attempt.retiring), None)
-            if idle is not None and sum(not each.attempt.retiring for each in self._watched) > 1:
-                idle.retiring = True
+        for _ in range(self._budget.surplus(self)):
+            self._retire()
+
+    def _retire(self) -> None:
+        """Let the slowest connection end soon, and keep what it brings until then."""
+        with self._lock:
+            staying = [each.attempt for each in self._watched if not each.attempt.retiring]
+            attempt = min(staying, key=lambda each: each.meter.rate)
+            attempt.retiring = True
+            if attempt.segment is not None:
+                attempt.segment.shorten(int(attempt.meter.rate * _LEAVING_SECONDS), self._sink.grid)
 
     def _lags(self, attempt: Attempt, now: float) -> bool:
         if attempt.busy or now - attempt.began < self._limits.slow_seconds:
@@ -255,7 +284,9 @@ class Crew:
     def _tell(self, now: float) -> None:
         with self._lock:
             # The first of them moves the contiguous beginning itself.
-            lengths = [segment.end - segment.start for _, segment in self._active(None)]
+            active = self._active(None)
+            lengths = [segment.end - segment.start for _, segment in active]
+            work = self._ranges and self._opened and now >= self._not_before and self._has_work(active)
         self._sink.spread = sum(lengths) - max(lengths, default=0)
         if self._connected and now >= self._not_before:
             self._progress.waiting_for = ""
@@ -265,6 +296,7 @@ class Crew:
             self._arrived - self._before,
             held=self._sink.crowded(),
             capped=self._throttle.rate is not None or self._gentle is not None,
+            hungry=work,
         )
         if self._gentle:
             rate = sum(each.attempt.meter.rate for each in self._watched)

@@ -39,11 +39,13 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
     lock: Path,
     limits: Limits | None = None,
     traffic: Traffic | None = None,
+    job: str = "",
     gentle: bool = False,
 ) -> Fetched:
     """Bring `source` to `target`, going on from `part` and its journal; returns once it survives a power cut.
 
-    `traffic` is what it shares with other transfers; a `gentle` one yields to others on the line.
+    `traffic` is what it shares with other transfers, connections fairly by `job`; a `gentle` one yields to
+    others on the line.
     Raises Stopped when `stop` is set, else an RbeeError: AccessError, NotFoundError, RateLimitedError,
     HubError, NetworkError, NoSpaceError, IntegrityError, StorageError, or BusyError when another process has
     the lock.
@@ -59,7 +61,7 @@ def fetch(  # noqa: PLR0913 - the contract between the queue and the transfer
         limits = limits or Limits()
         shared = traffic or Traffic(limits)
         transfer = _Transfer(
-            source, part, target, token, stop, progress, limits=limits, traffic=shared, gentle=gentle
+            source, part, target, token, stop, progress, limits=limits, traffic=shared, job=job, gentle=gentle
         )
         try:
             return transfer.run()
@@ -126,6 +128,7 @@ class _Transfer:
         *,
         limits: Limits,
         traffic: Traffic,
+        job: str,
         gentle: bool,
     ) -> None:
         self._source = source
@@ -136,6 +139,7 @@ class _Transfer:
         self._progress = progress
         self._limits = limits
         self._traffic = traffic
+        self._job = job
         self._gentle = gentle
         self._handle = -1
         self._sink: Sink | None = None
@@ -272,6 +276,7 @@ class _Transfer:
             self._limits,
             self._progress,
             endpoint=self._source.endpoint,
+            party=self._job,
             gentle=self._gentle,
             before=self._arrived,
         )

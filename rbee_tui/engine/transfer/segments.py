@@ -50,6 +50,13 @@ class Segment:
             self.end = cut
             return given
 
+    def shorten(self, reach: int, grid: int) -> None:
+        """End after at most `reach` bytes more: between two blocks if there is such a place, else here."""
+        with self._lock:
+            if self.left > reach:
+                last = self.position + reach
+                self.end = max(self.position, last - last % grid)
+
     def extend(self, end: int) -> None:
         """Own the bytes up to `end` too."""
         with self._lock:

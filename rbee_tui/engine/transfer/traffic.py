@@ -1,10 +1,13 @@
 """What all transfers of a process share: the connections to each origin, and the cap."""
 
 import threading
+from collections.abc import Hashable, Mapping
 from typing import Protocol
 
 import msgspec
 
+from rbee_tui.engine.transfer import shares
+from rbee_tui.engine.transfer.shares import Claim
 from rbee_tui.engine.transfer.source import Limits
 from rbee_tui.engine.transfer.throttle import Throttle
 from rbee_tui.engine.transfer.tuner import Tuner
@@ -14,8 +17,18 @@ class Member(Protocol):
     """One file's connections, as the budget sees them."""
 
     @property
+    def party(self) -> Hashable:
+        """The job that it is of."""
+        ...
+
+    @property
     def hired(self) -> int:
-        """Connections that it has, opening ones too."""
+        """Connections that it has, opening ones and those about to end too."""
+        ...
+
+    @property
+    def staying(self) -> int:
+        """Those of them that are not about to end."""
         ...
 
 
@@ -27,6 +40,15 @@ class Load(msgspec.Struct, frozen=True):
     """Bytes since its beginning."""
     held: bool = False
     capped: bool = False
+    hungry: bool = False
+    """Whether it has work for one connection more."""
+
+
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What other processes do at an origin."""
+
+    connections: int = 0
+    jobs: int = 0
 
 
 class Budget:
@@ -37,13 +59,28 @@ class Budget:
         self._lock = threading.Lock()
         self._members: dict[Member, Load] = {}
         self._gone = 0
-        self.taken_elsewhere = 0
-        """Connections that other processes have to it."""
+        self.elsewhere = Elsewhere()
 
     @property
     def wanted(self) -> int:
         """How many connections this process may have."""
-        return max(1, self._tuner.wanted - self.taken_elsewhere)
+        with self._lock:
+            return self._wanted()
+
+    def _wanted(self) -> int:
+        """The same; the caller holds the lock."""
+        jobs = len({member.party for member in self._members})
+        hungry = len({member.party for member, load in self._members.items() if load.hungry})
+        wanted, most = (
+            shares.part(total, jobs, self.elsewhere.jobs, self.elsewhere.connections)
+            for total in (self._tuner.wanted, self._tuner.bearable)
+        )
+        return shares.even(wanted, hungry, most)
+
+    def join(self, member: Member) -> None:
+        """A file begins."""
+        with self._lock:
+            self._members[member] = Load(0, 0)
 
     def report(self, member: Member, load: Load, now: float) -> None:
         """Say how a file's connections do."""
@@ -53,18 +90,41 @@ class Budget:
             self._tuner.sample(
                 now,
                 self._gone + sum(each.arrived for each in loads),
-                sum(each.connected for each in loads),
+                sum(each.connected for each in loads) + self.elsewhere.connections,
                 held=all(each.held for each in loads),
                 capped=any(each.capped for each in loads),
             )
 
     def may_hire(self, member: Member) -> bool:
         """Whether a file may open one more connection; its first one it may always."""
-        return member.hired == 0 or self._hired() < self.wanted
+        if member.hired == 0:
+            return True
+        with self._lock:
+            wanted = self._wanted()
+            if sum(each.hired for each in self._members) >= wanted:
+                return False
+            return member.hired < self._of(member, shares.shares(wanted, self._claims()))
 
-    def surplus(self, member: Member) -> bool:
-        """Whether a file should let one of its connections go."""
-        return member.hired > 1 and self._hired() > self.wanted
+    def share(self, member: Member) -> int:
+        """How many connections a file has a right to, where it has work for them."""
+        with self._lock:
+            return max(1, self._of(member, shares.shares(self._wanted(), self._claims(member))))
+
+    def surplus(self, member: Member) -> int:
+        """How many of its connections a file should let go."""
+        with self._lock:
+            return self._of(member, shares.releases(self._wanted(), self._claims()))
+
+    def _claims(self, hungry: Member | None = None) -> list[Claim]:
+        """What all have and want; `hungry` as if it had work for more."""
+        return [
+            Claim(each.party, each.staying, load.hungry or each is hungry)
+            for each, load in self._members.items()
+        ]
+
+    def _of(self, member: Member, counts: list[int]) -> int:
+        """A member's own of what was counted for all; nothing for one that has not joined."""
+        return next((n for each, n in zip(self._members, counts, strict=True) if each is member), 0)
 
     def refused(self) -> None:
         """A further connection was refused while others went on."""
@@ -77,10 +137,6 @@ class Budget:
             load = self._members.pop(member, None)
             self._gone += load.arrived if load else 0
 
-    def _hired(self) -> int:
-        with self._lock:
-            return sum(member.hired for member in self._members)
-
 
 class Traffic:
     """What the transfers of one process share; each may also have one of its own."""
@@ -92,11 +148,11 @@ class Traffic:
         """The cap of everything that this process receives."""
         self._lock = threading.Lock()
 
-    def taken_elsewhere(self, connections: dict[str, int]) -> None:
-        """Say how many connections other processes have, by endpoint."""
+    def elsewhere(self, others: Mapping[str, Elsewhere]) -> None:
+        """Say what other processes do, by endpoint."""
         with self._lock:
             for endpoint, budget in self._budgets.items():
-                budget.taken_elsewhere = connections.get(endpoint, 0)
+                budget.elsewhere = others.get(endpoint, Elsewhere())
 
     def budget(self, endpoint: str) -> Budget:
         """The connections of files that come from one Hub or mirror."""

@@ -83,12 +83,13 @@ class Exchange:
         self.sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def body(self, data: bytes, *, counted: bool = True) -> None:
-        """Send bytes of a body, at the server's rate; counts what was handed to the kernel."""
-        rate = self.server.rate
-        step = max(1, min(64 << 10, (rate or 1 << 40) // 50))
-        for at in range(0, len(data), step):
-            piece = data[at : at + step]
+        """Send bytes of a body, at the server's rate of each moment; counts what the kernel has taken."""
+        at = 0
+        while at < len(data):
+            rate = self.server.rate
+            piece = data[at : at + max(1, min(64 << 10, (rate or 1 << 40) // 50))]
             self.sock.sendall(piece)
+            at += len(piece)
             if counted:
                 with self.server.lock:
                     self.server.sent += len(piece)

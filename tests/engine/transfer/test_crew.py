@@ -153,3 +153,19 @@ class TestFilesTogether:
             threads[0].join(0.01)
         assert [place.target.read_bytes() == DATA for place in places] == [True, True]
         assert 2 <= most[0] <= 5
+
+    def test_a_second_job_has_its_half_soon(self, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """One that has all of them gives half back at once, in the middle of a segment."""
+        limits = msgspec.structs.replace(
+            MANY, connections_first=8, connections_most=8, segment=512 << 10, slow_seconds=60.0
+        )
+        hub.rate = 8_000
+        traffic = Traffic(limits)
+        places = [Place(tmp_path_factory.mktemp("root")).prepare() for _ in range(2)]
+        with running(hub, places[0], limits=limits, traffic=traffic, job="one") as (_, first, one):
+            wait_until(lambda: first.connections == 8)
+            with running(hub, places[1], limits=limits, traffic=traffic, job="two") as (_, second, two):
+                wait_until(lambda: (first.connections, second.connections) == (4, 4), 6.0)
+                hub.rate = None
+                wait_until(lambda: bool(one and two))
+        assert [place.target.read_bytes() == DATA for place in places] == [True, True]

@@ -2,14 +2,12 @@
 
 import threading
 
-import msgspec
 import pytest
 
 from rbee_tui.engine.transfer import Limits
 from rbee_tui.engine.transfer.plan import lags
 from rbee_tui.engine.transfer.segments import Segment, Victim, choose, clip, fair, length, share
 from rbee_tui.engine.transfer.spans import Gap
-from rbee_tui.engine.transfer.traffic import Budget, Load
 from rbee_tui.engine.transfer.tuner import Tuner
 
 MIB = 1 << 20
@@ -49,6 +47,14 @@ class TestSegments:
         assert segment.give(0.99, MIB, GRID) == Gap(6 * MIB, 16 * MIB)
         assert segment.claim(99 * MIB) == MIB
         assert segment.give(0.5, MIB, GRID) is None
+
+    @pytest.mark.parametrize(("reach", "end"), [(40, 32), (20, 24), (10, 8), (2, 5), (0, 5)])
+    def test_one_ends_soon(self, reach: int, end: int) -> None:
+        """Where it would end anyway if that is near, else after the last block in reach, else where it is."""
+        segment = Segment(Gap(0, 32 * MIB))
+        segment.claim(5 * MIB)
+        segment.shorten(reach * MIB, GRID)
+        assert segment.end == end * MIB
 
     def test_no_byte_has_two_owners(self) -> None:
         """One thread claims while another steals: together they have each byte once."""
@@ -172,44 +178,21 @@ class TestTuner:
             wanted.add(tuner.sample(100 + tick / 10, arrived, tuner.wanted, held=False, capped=False))
         assert max(wanted) == 16
 
+    def test_a_slow_rate_is_looked_at_for_longer(self) -> None:
+        """A few chunks more or less in a short time are chance: they bring no further connections."""
+        tuner, arrived = Tuner(LIMITS), 0
+        wanted = list[int]()
+        for tick in range(60):
+            arrived += 500_000 if tick % 8 == 0 else 100_000
+            wanted.append(tuner.sample(tick / 10, arrived, tuner.wanted, held=False, capped=False))
+        assert wanted[15] == 4
+        assert wanted[-1] == 2
+
     def test_a_refusal_is_heeded(self) -> None:
-        """A server that turns a fifth connection away gets no fifth one."""
+        """A server that turns a fifth connection away gets no fifth one, until it is tried again later."""
         tuner = Tuner(LIMITS)
         tuner.refused(3)
-        assert tuner.wanted == 3
-
-
-class _File:
-    def __init__(self, hired: int) -> None:
-        self.hired = hired
-
-
-class TestBudget:
-    """One number of connections to an origin, over all files."""
-
-    def test_the_first_connection_is_free_the_others_are_shared(self) -> None:
-        """Each file moves; beyond that the sum counts."""
-        budget = Budget(msgspec.structs.replace(LIMITS, connections_first=4))
-        files = [_File(1) for _ in range(4)]
-        for file in files:
-            budget.report(file, Load(1, 0), 0.0)
-        assert not any(budget.may_hire(file) for file in files)
-        assert budget.may_hire(_File(0))
-        budget.leave(files.pop())
-        assert budget.may_hire(files[0])
-
-    def test_surplus_goes(self) -> None:
-        """When fewer are wanted, a file with several lets one go; the last one stays."""
-        budget = Budget(msgspec.structs.replace(LIMITS, connections_first=2))
-        one, other = _File(3), _File(1)
-        for file in (one, other):
-            budget.report(file, Load(file.hired, 0), 0.0)
-        assert budget.surplus(one)
-        assert not budget.surplus(other)
-
-    @pytest.mark.parametrize(("elsewhere", "wanted"), [(0, 4), (3, 1), (99, 1)])
-    def test_other_processes_count(self, elsewhere: int, wanted: int) -> None:
-        """What others have is taken off, but one is always allowed."""
-        budget = Budget(LIMITS)
-        budget.taken_elsewhere = elsewhere
-        assert budget.wanted == wanted
+        assert (tuner.wanted, tuner.bearable) == (3, 3)
+        for tick in range(250):
+            tuner.sample(tick / 10, tick * 1_000_000, tuner.wanted, held=False, capped=False)
+        assert tuner.bearable == 16
