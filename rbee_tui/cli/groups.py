@@ -1,7 +1,6 @@
 """Groups whose verbs are imported when they are typed, so that no verb pays for another."""
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -42,7 +41,7 @@ class LazyGroup(click.Group):
         """The verb that was typed; an unknown one is answered with those that look like it."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
-            near = get_close_matches(args[0], known)
+            near = _near(args[0], known)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"there is no command {clean(args[0])!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -62,8 +61,14 @@ class ListingGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that was typed; an unknown one is answered with those that look like it."""
         if args[0] not in self.commands and not args[0].startswith("-"):
-            near = get_close_matches(args[0], self.commands) or list(self.commands)
+            near = _near(args[0], self.commands) or list(self.commands)
             raise click.UsageError(
                 f"{ctx.info_name} has no command {clean(args[0])!r}; did you mean {' or '.join(near)}?", ctx
             )
         return super().resolve_command(ctx, args)
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # noqa: PLC0415 - for a verb that is not there alone
+
+    return get_close_matches(word, list(known))

@@ -114,7 +114,8 @@ def read(base: str, name: str, kind: type[ArtifactT]) -> Found[ArtifactT]:
         directory=path,
     )
     foreign = stat.S_IMODE(status.st_mode) != FILE_MODE
-    return Found(name, entry, artifact.id, foreign)
+    # The same string for both, as it is for nearly all.
+    return Found(artifact.id if name == artifact.id else name, entry, artifact.id, foreign)
 
 
 def raw_metadata(path: str) -> bytes:

@@ -3,8 +3,9 @@
 It is over 400 lines because the panes share their words: a download is called the same in all of them.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
 from rbee_tui.engine.jobs import FileProgress, JobProgress
@@ -169,10 +170,35 @@ def models_under_way(house: House) -> dict[str, UnderWay]:
     return {each: (jobs.get(each), running.get(each), doing.get(each), each in house.newer) for each in ids}
 
 
-def model_lines(house: House) -> list[ModelLine]:
+class ModelLines(Sequence[ModelLine]):
+    """The lines of these models, each made when it is looked at: of thousands one sees a few."""
+
+    def __init__(self, entries: Sequence[Entry[Model]], under_way: Mapping[str, UnderWay]) -> None:
+        self._entries = entries
+        self._under_way = under_way
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> ModelLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ModelLines": ...
+    def __getitem__(self, index: int | slice) -> "ModelLine | ModelLines":
+        if isinstance(index, slice):
+            return ModelLines(self._entries[index], self._under_way)
+        return self._line(self._entries[index])
+
+    def __iter__(self) -> Iterator[ModelLine]:
+        return map(self._line, self._entries)
+
+    def _line(self, entry: Entry[Model]) -> ModelLine:
+        return ModelLine(entry, *self._under_way.get(entry.id, _NOTHING))
+
+
+def model_lines(house: House) -> ModelLines:
     """A line for each model of the catalog, those that are still coming among them."""
-    under_way = models_under_way(house)
-    return [ModelLine(entry, *under_way.get(entry.id, _NOTHING)) for entry in house.models]
+    return ModelLines(house.models, models_under_way(house))
 
 
 def model_cells(line: ModelLine, glyphs: Glyphs) -> tuple[Cell, ...]:

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import compress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from rbee_tui.engine.artifacts import Health
+from rbee_tui.engine.artifacts import Entry, Health, Model
 from rbee_tui.ui.house import House
-from rbee_tui.ui.lines import ModelLine, model_lines, models_under_way
+from rbee_tui.ui.lines import ModelLines, models_under_way
 from rbee_tui.ui.sorting import Order
-
-if TYPE_CHECKING:
-    from rbee_tui.engine.artifacts import Entry, Model
 
 LineT = TypeVar("LineT")
 _ABSENT = (Health.MISSING, Health.BROKEN)
@@ -28,28 +25,23 @@ class ModelList:
         self._models: list[Entry[Model]] | None = None
         self._arranged: tuple[Any, ...] = ()
         self._words: tuple[str, ...] = ()
-        self._all: list[ModelLine] = []
-        self._lines: list[ModelLine] = []
-        self._at: dict[str, int] = {}
+        self._all: list[Entry[Model]] = []
+        self._found: list[Entry[Model]] = []
         self._texts: list[str] = []
 
-    def lines(self, house: House, order: Order, words: Sequence[str]) -> list[ModelLine]:
-        """The lines that have all these words, in this order; a list that stays as it is."""
+    def lines(self, house: House, order: Order, words: Sequence[str]) -> ModelLines:
+        """The lines that have all these words, in this order; they stay as they are."""
         under_way = models_under_way(house)
         # All that an order looks at, the entries aside.
         arranged = (order, {model_id: bool(each[1]) for model_id, each in under_way.items()})
         anew = self._models is not house.models or self._arranged != arranged
         if anew:
-            self._all = list(order.sorted(model_lines(house)))
+            self._all = [line.entry for line in order.sorted(ModelLines(house.models, under_way))]
             self._arranged = arranged
             self._texts = []
         if anew or self._words != tuple(words):
-            self._lines = self._matching(words)
+            self._found = self._matching(words)
             self._words = tuple(words)
-            self._at = {line.key: at for at, line in enumerate(self._lines) if line.key in under_way}
-        self._lines = self._lines.copy()
-        for model_id, at in self._at.items():
-            self._lines[at] = ModelLine(self._lines[at].entry, *under_way[model_id])
         if self._models is not house.models:
             self._models = house.models
             self.held = sum(
@@ -57,13 +49,13 @@ class ModelList:
                 for entry in house.models
                 if entry.artifact and entry.health not in _ABSENT
             )
-        return self._lines
+        return ModelLines(self._found, under_way)
 
-    def _matching(self, words: Sequence[str]) -> list[ModelLine]:
+    def _matching(self, words: Sequence[str]) -> list[Entry[Model]]:
         if not words:
             self._texts = []
             return self._all
-        self._texts = self._texts or [_text_of_model(line.entry) for line in self._all]
+        self._texts = self._texts or [_text_of_model(entry) for entry in self._all]
         found, texts = self._all, self._texts
         for word in words:
             hits = [word in text for text in texts]
@@ -82,7 +74,7 @@ def _text_of(line: Any) -> str:
     return f"{line.key} {entry.health if entry else ''}".casefold()
 
 
-def _text_of_model(entry: "Entry[Model]") -> str:
+def _text_of_model(entry: Entry[Model]) -> str:
     model = entry.artifact
     said = f" {model.quantization or ''} {model.repo or ''}" if model else ""
     return f"{entry.id} {entry.health}{said}".casefold()

@@ -3,7 +3,6 @@
 import pytest
 
 from rbee_tui.engine.artifacts import Health
-from rbee_tui.ui import listing
 from rbee_tui.ui.house import Activity, House
 from rbee_tui.ui.lines import ModelLine, model_lines
 from rbee_tui.ui.listing import ModelList
@@ -35,19 +34,19 @@ class TestModelList:
     def test_it_is_what_an_arrangement_from_the_start_would_be(self, order):
         """After each kind of change, in every order."""
         house, models = a_full_house(), ModelList()
-        assert models.lines(house, order, []) == anew(house, order)
+        assert list(models.lines(house, order, [])) == anew(house, order)
         house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
-        assert models.lines(house, order, []) == anew(house, order), "a download went on"
+        assert list(models.lines(house, order, [])) == anew(house, order), "a download went on"
         house.jobs["2"] = a_job("2", model_id="c", state="queued")
-        assert models.lines(house, order, []) == anew(house, order), "another began"
+        assert list(models.lines(house, order, [])) == anew(house, order), "another began"
         house.jobs["1"] = a_job("1", model_id="b", state="done")
-        assert models.lines(house, order, []) == anew(house, order), "one ended"
+        assert list(models.lines(house, order, [])) == anew(house, order), "one ended"
         house.running = []
-        assert models.lines(house, order, []) == anew(house, order), "a worker stopped"
+        assert list(models.lines(house, order, [])) == anew(house, order), "a worker stopped"
         house.activities["x"] = Activity("verifying", "d", 0.5)
-        assert models.lines(house, order, []) == anew(house, order), "something was asked for"
+        assert list(models.lines(house, order, [])) == anew(house, order), "something was asked for"
         house.models = house.models[1:]
-        assert models.lines(house, order, []) == anew(house, order), "a model went away"
+        assert list(models.lines(house, order, [])) == anew(house, order), "a model went away"
 
     def test_a_list_that_was_given_out_stays(self):
         """A pane compares what is under its cursor with what was."""
@@ -55,16 +54,23 @@ class TestModelList:
         before = models.lines(house, Order(), [])
         copy = list(before)
         house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
-        assert models.lines(house, Order(), []) != before == copy
+        assert list(models.lines(house, Order(), [])) != copy
+        assert list(before) == copy
 
     def test_a_download_costs_its_own_line(self, monkeypatch):
-        """The lines of all others are the very same, and nothing is arranged."""
+        """Nothing is arranged, and a line is made when it is looked at."""
         house, models = a_full_house(), ModelList()
         before = models.lines(house, Order(1), [])
         house.jobs["1"] = a_job("1", model_id="b", state="running", downloaded=2)
-        monkeypatch.setattr(listing, "model_lines", None)
+        monkeypatch.setattr(Order, "sorted", None)
         after = models.lines(house, Order(1), [])
-        assert [a.key for a, b in zip(after, before, strict=True) if a is not b] == ["a", "b"]
+        assert [a.key for a, b in zip(after, before, strict=True) if a != b] == ["b"]
+
+    def test_it_is_a_sequence(self):
+        """Counted, looked at from either end, and turned round."""
+        lines = ModelList().lines(a_full_house(), Order(), [])
+        assert (len(lines), lines[0].key, lines[-1].key) == (4, "a", "d")
+        assert [line.key for line in lines[::-1]] == ["d", "c", "b", "a"]
 
     def test_words_filter_and_figures_are_of_all(self):
         """What is held counts every model that is there."""

@@ -27,6 +27,7 @@ _TCP_INFO_BYTES, _RTT, _RCV_RTT = 104, 68, 92
 """Of Linux' `struct tcp_info`: as much of it as is looked at, and where tcpi_rtt and tcpi_rcv_rtt stand."""
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
+_SLOW_READ = 64 << 10  # what a connection waits for is held in memory meanwhile
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
 
 
@@ -235,7 +236,7 @@ class Attempt:
             left -= len(self._read(body, min(self._chunk(), left)))
 
     def _chunk(self) -> int:
-        most = self._most
+        most = self._most if self.meter.rate >= _FAST else min(self._most, _SLOW_READ)
         for throttle in self._throttles:
             most = throttle.chunk(most)
         return most

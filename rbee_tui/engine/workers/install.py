@@ -17,7 +17,7 @@ from rbee_tui.engine.ids import default_model_id, directory
 from rbee_tui.engine.listing.catalogs import Catalogs
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.workers import filling, offers, profiles, versions
+from rbee_tui.engine.workers import offers, profiles, versions
 from rbee_tui.engine.workers.packages import logged
 from rbee_tui.engine.workers.runtimes import Answer, ask
 from rbee_tui.engine.workers.trees import Staging, sweep
@@ -62,6 +62,8 @@ class Installer:
             return await self._install(await self.offer(worker_id, say, source), say)
 
     async def _install(self, offer: Offer, say: Callable[[str], None]) -> Entry[Worker]:
+        from rbee_tui.engine.workers import filling  # noqa: PLC0415 - archives and builds, for installs alone
+
         await asyncio.to_thread(filling.require_fitting, offer)
         staging = Staging(self._root, offer.id)
         with self._workers.lock(offer.id, "workers install"):
