@@ -36,6 +36,9 @@ class Span(click.ParamType[int]):
 @click.option("--worker", "worker_id", metavar="ID", help="This worker, instead of the one that fits best.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context.")
 @click.option("--port", type=click.IntRange(1, 65535), help="A port; a model keeps its port otherwise.")
+@click.option(
+    "--host", metavar="ADDRESS", help="Listen there; this machine alone without. 0.0.0.0 is every interface."
+)
 @click.option("--device", metavar="NAME", help="GPU0, all (GPUs) or CPU; the best without.")
 @click.option("--gpu-layers", type=click.IntRange(min=0), help="Layers on the GPU; as many as fit without.")
 @click.option("--threads", type=click.IntRange(min=1), help="All cores but one without.")
@@ -85,6 +88,8 @@ def start(*, model: str, save: bool, explain: bool, as_json: bool, **said: Any) 
 
 def start_one(house: "Engine", model_id: str, said: dict[str, Any], *, as_json: bool) -> None:
     """Start a worker and print it; one that is still loading at Ctrl-C is ended."""
+    from rbee_tui.engine.workers import listening  # noqa: PLC0415 - with sockets, which help does not need
+
     before = {each.id for each in house.processes.list()}
     try:
         running = run(house.processes.start(model_id, **said))
@@ -102,6 +107,8 @@ def start_one(house: "Engine", model_id: str, said: dict[str, Any], *, as_json: 
         f"{clean(running.model)} is {running.state} on {clean(running.worker)} (pid {running.pid}), "
         f"context {running.context:,}{_sight(running.projector)}"
     )
+    if warning := listening.warning(running.host):
+        output.note(warning)
 
 
 def _sight(projector: str) -> str:
@@ -148,6 +155,7 @@ def explain_start(outlook: "Outlook", *, as_json: bool) -> None:
             "projector": clean(outlook.projector),
             "slots": str(outlook.slots) if outlook.context else "",
             "threads": str(outlook.threads) if outlook.context else "",
+            "address": outlook.host,
             "memory": f"{memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take",
             "refused": outlook.refusal,
             "what to do": outlook.hint,

@@ -1,32 +1,13 @@
 """Which names a hive answers to: a page of another site that resolves to this address has another Host."""
 
-import ipaddress
+import os
 from collections.abc import Iterable
 
-from rbee_tui.engine.errors import UsageError
-from rbee_tui.engine.text import clean
+from rbee_tui.engine import addresses
+from rbee_tui.engine.addresses import Address, written
 
-_LOOPBACK = ("127.0.0.1", "localhost")
+_LOOPBACK = (addresses.LOOPBACK, "localhost")
 _HTTP_PORT = 80
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def address(bind: str) -> Address:
-    """The address to listen on; raises UsageError for what is none."""
-    try:
-        return ipaddress.ip_address("127.0.0.1" if bind == "localhost" else bind.strip("[]"))
-    except ValueError:
-        raise UsageError(
-            f"{clean(bind)!r} is not an address to listen on",
-            hint="127.0.0.1 is this machine alone, 0.0.0.0 is every interface",
-        ) from None
-
-
-def written(host: str | Address) -> str:
-    """A host as it stands in a URL."""
-    text = str(host)
-    return f"[{text}]" if ":" in text else text
 
 
 def allowed(listening: Address, port: int, machine: Iterable[str], extra: Iterable[str]) -> frozenset[str]:
@@ -47,16 +28,4 @@ def allowed(listening: Address, port: int, machine: Iterable[str], extra: Iterab
 
 def of_this_machine() -> list[str]:
     """The name and the addresses of this machine."""
-    import os  # noqa: PLC0415 - with psutil, only a hive that others reach asks
-    import socket  # noqa: PLC0415 - as above
-
-    import psutil  # noqa: PLC0415 - as above
-
-    families = (socket.AF_INET, socket.AF_INET6)
-    found = [
-        each.address.partition("%")[0]
-        for every in psutil.net_if_addrs().values()
-        for each in every
-        if each.family in families
-    ]
-    return [os.uname().nodename, *found]
+    return [os.uname().nodename, *addresses.of_this_machine()]

@@ -5,14 +5,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rbee_tui.engine.addresses import LOOPBACK, Address, address
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.text import clean
-from rbee_tui.hive import hosts
 from rbee_tui.hive.queen import check_url
 
 PORT = 7835
 QUEEN_URL = "http://localhost:7833"
-LOOPBACK = "127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -21,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Options:
     """An address and a port to listen on, further names to answer to, the queen (or none), its own name."""
 
-    address: hosts.Address
+    address: Address
     port: int
     names: tuple[str, ...]
     queen_url: str
@@ -46,7 +45,7 @@ def checked(
             f"{clean(hive_id)!r} cannot name a hive", hint="letters, digits, dots, - and _; at most 64"
         )
     return Options(
-        address=hosts.address(bind),
+        address=address(bind),
         port=port,
         names=tuple(names),
         queen_url=check_url(queen_url) if queen_url else "",

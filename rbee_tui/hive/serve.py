@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from rbee_tui.engine import addresses
 from rbee_tui.engine.errors import BusyError, UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.hive import hosts, presence, token
@@ -35,7 +36,7 @@ def listen(options: Options) -> socket.socket:
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
-        where = f"{hosts.written(options.address)}:{options.port}"
+        where = f"{addresses.written(options.address)}:{options.port}"
         if error.errno in _NOT_HERE:
             raise UsageError(
                 f"{where} is no address of this machine", hint="--bind 0.0.0.0 is every interface"
@@ -51,7 +52,7 @@ def open_warning(options: Options, port: int) -> str:
     if options.address.is_loopback:
         return ""
     return (
-        f"{hosts.written(options.address)}:{port} is open to other machines: whoever has the token can "
+        f"{addresses.written(options.address)}:{port} is open to other machines: whoever has the token can "
         "download, start, stop and delete here\n"
         "  -> the token travels in clear text: let ssh -L or a proxy with TLS stand before it"
     )
@@ -61,8 +62,7 @@ def own_url(options: Options, port: int) -> str:
     """Where others find this hive."""
     if options.names:
         return f"http://{options.names[0]}:{port}"
-    host = os.uname().nodename if options.address.is_unspecified else options.address
-    return f"http://{hosts.written(host)}:{port}"
+    return addresses.url(str(options.address), port, os.uname().nodename)
 
 
 async def serve(
@@ -185,7 +185,7 @@ class _Hive:
         await queen.announce(self.options.queen_url, self.options.hive_id, url, self.log)
 
     def _tell_ready(self) -> None:
-        url = f"http://{hosts.written(self.options.address)}:{self._port}"
+        url = f"http://{addresses.written(self.options.address)}:{self._port}"
         reached = own_url(self.options, self._port)
         presence.write(self.engine.root, reached, self.options.hive_id, self.options.queen_url)
         self._say("", f"Listening on {url}")

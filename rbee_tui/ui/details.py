@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine import addresses
 from rbee_tui.engine.artifacts import Entry, Model, Worker
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
@@ -11,6 +12,7 @@ from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.spans import span
 from rbee_tui.engine.text import clean, duration, memory, size
 from rbee_tui.engine.workers.deaths import Death
+from rbee_tui.engine.workers.listening import OPEN
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.lines import (
     ActivityLine,
@@ -119,6 +121,7 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "because", running.reason
     yield "devices", ", ".join(running.devices)
     yield "URL", running.url
+    yield "address", "" if addresses.is_loopback(running.host) else f"{running.host}: {OPEN}"
     yield "API key", "y copies it" if running.api_key else ""
     yield "context", f"{running.context:,} tokens"
     yield (
@@ -264,8 +267,16 @@ def _of_process(running: RunningWorker, host: str) -> list[tuple[str, str]]:
     return [
         ("URL", f"{running.url}/v1"),
         ("API key", running.api_key),
-        ("ssh line", f"ssh -N -L {running.port}:127.0.0.1:{running.port} {host}"),
+        *_ssh_line(running, host),
     ]
+
+
+def _ssh_line(running: RunningWorker, host: str) -> list[tuple[str, str]]:
+    """What brings its port to another machine, where nothing else does."""
+    if not addresses.is_loopback(running.host):
+        return []
+    there = f"{addresses.written(running.host)}:{running.port}"
+    return [("ssh line", f"ssh -N -L {running.port}:{there} {host}")]
 
 
 def source(model: Model) -> tuple[str, str | None] | None:

@@ -160,6 +160,22 @@ class TestOptions:
         assert command.json("presets") == []
         command.fails("presets", "forget", "tiny", code=3, saying="there is no model with presets 'tiny'")
 
+    def test_another_address(self, house: House):
+        """What that opens is said; what cannot be one is refused, with what there is."""
+        command = Command(house.root.path)
+        code, url, said = command.ended("start", "tiny", "--host", "0.0.0.0")
+        assert code == 0
+        assert "0.0.0.0" not in url
+        assert "it is open to other machines" in said
+        assert "let ssh -L or a proxy with TLS" in said
+        assert [each["host"] for each in command.json("ps")] == ["0.0.0.0"]
+        assert command.run("prompt", "tiny", "x") == "one two\n"
+        command.run("stop", "tiny")
+        said = command.fails("start", "tiny", "--host", "203.0.113.7", code=2, saying="is no address of this")
+        assert "0.0.0.0 is every interface" in said
+        command.fails("start", "tiny", "--host", "gpu1", code=2, saying="'gpu1' is not an address")
+        assert "open to other" not in command.ended("start", "tiny")[2]
+
     def test_a_device_that_is_not_there(self, house: House):
         """Said, with those that are."""
         said = Command(house.root.path).fails("start", "tiny", "--device", "GPU3", code=2, saying="no device")

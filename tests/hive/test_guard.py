@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rbee_tui.engine.addresses import address
 from rbee_tui.hive import hosts, token
 from rbee_tui.hive.endpoints import ENDPOINTS
 from rbee_tui.hive.guard import OPEN_PATHS
@@ -242,19 +243,19 @@ class TestWhichNames:
 
     def test_on_loopback_no_other_name_counts(self):
         """Not even the machine's own."""
-        found = hosts.allowed(hosts.address("127.0.0.1"), 7835, ["gpu", "10.0.0.1"], [])
+        found = hosts.allowed(address("127.0.0.1"), 7835, ["gpu", "10.0.0.1"], [])
         assert found == {"127.0.0.1:7835", "localhost:7835"}
 
     def test_on_every_interface_the_machine_s_count(self):
         """Its name, its addresses, loopback, and what was given."""
-        found = hosts.allowed(hosts.address("0.0.0.0"), 7835, ["gpu", "fe80::1"], ["gpu.example.org"])
+        found = hosts.allowed(address("0.0.0.0"), 7835, ["gpu", "fe80::1"], ["gpu.example.org"])
         names = {"0.0.0.0", "127.0.0.1", "localhost", "gpu", "[fe80::1]", "gpu.example.org"}
         assert found == {f"{name}:7835" for name in names}
 
     def test_on_six(self):
         """Brackets."""
-        assert hosts.allowed(hosts.address("::1"), 7835, [], []) == {"[::1]:7835", "localhost:7835"}
+        assert hosts.allowed(address("::1"), 7835, [], []) == {"[::1]:7835", "localhost:7835"}
 
     def test_port_80_may_be_left_out(self):
         """As clients do."""
-        assert "gpu" in hosts.allowed(hosts.address("10.0.0.1"), 80, ["gpu"], [])
+        assert "gpu" in hosts.allowed(address("10.0.0.1"), 80, ["gpu"], [])

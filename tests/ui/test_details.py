@@ -93,6 +93,17 @@ class TestCopy:
         assert found["ssh line"] == "ssh -N -L 4242:127.0.0.1:4242 bee@gpu1"
         assert "URL" not in dict(details.copyable(ProcessLine(a_running(port=0)), "h"))
 
+    @pytest.mark.parametrize(
+        ("host", "line"),
+        [("127.0.0.2", "127.0.0.2:4242"), ("::1", "[::1]:4242"), ("0.0.0.0", None), ("fd00::2", None)],
+    )
+    def test_a_port_is_forwarded_where_nothing_else_brings_it(self, host: str, line: str | None):
+        """One that others reach needs no ssh, and its details say that they do."""
+        running = a_running(host=host)
+        found = dict(details.copyable(ProcessLine(running), "gpu1")).get("ssh line")
+        assert found == (line and f"ssh -N -L 4242:{line} gpu1")
+        assert (line is None) == ("it is open to other machines" in said(ProcessLine(running)))
+
     def test_of_a_model(self):
         """And of the worker that runs on it."""
         assert [what for what, _ in details.copyable(ModelLine(a_model()), "h")] == [

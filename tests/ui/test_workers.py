@@ -181,6 +181,32 @@ class TestOptions:
         assert house.supervisor.get("tiny").context == 1024
         assert house.supervisor.presets.read("tiny").context == 1024
 
+    async def test_another_address(self, house: House):
+        """What it opens is said in the question; one that there is not is refused there."""
+        async with cockpit(house.root, NOWHERE) as here:
+            await here.press("s")
+            await here.sees("Start a worker")
+            await here.press("c")
+            await here.sees("Start tiny: options", "address")
+            await here.press(*["down"] * 6, "enter")
+            await here.sees("where it listens")
+            await here.type("203.0.113.7")
+            await here.press("enter")
+            await here.sees("Start tiny: options", "203.0.113.7")
+            await here.press("s")
+            await here.sees("tiny cannot be started", "203.0.113.7 is no address of this")
+            await here.press("c")
+            await here.sees("Start tiny: options")
+            await here.press(*["down"] * 6, "enter")
+            await here.type("0.0.0.0")
+            await here.press("enter")
+            await here.sees("Start tiny: options", "0.0.0.0")
+            await here.press("s")
+            await here.sees("address  0.0.0.0: it is open to other machines")
+            await here.press("enter")
+            await here.hears("tiny is ready")
+        assert house.supervisor.get("tiny").host == "0.0.0.0"
+
     async def test_w_shows_each_probe(self, house: House):
         """Also of those that are not taken."""
         async with cockpit(house.root, NOWHERE) as here:

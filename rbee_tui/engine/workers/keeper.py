@@ -211,7 +211,7 @@ def activity(record):
     try:
         with open(record["key_file"]) as file:
             key = file.read().strip()
-        connection = http.client.HTTPConnection("127.0.0.1", record["port"], timeout=2)
+        connection = http.client.HTTPConnection(asked(record), record["port"], timeout=2)
         try:
             connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + key})
             answer = connection.getresponse()
@@ -228,6 +228,12 @@ def activity(record):
         return tuple(float(told["llamacpp:" + name]) for name in names)
     except (KeyError, ValueError):
         return None
+
+
+def asked(record):
+    """Where to ask the runtime: a wildcard is no destination. As `engine/addresses.py` says it."""
+    host = record.get("host") or "127.0.0.1"
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def cpu_seconds(pid):

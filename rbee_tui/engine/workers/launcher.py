@@ -51,7 +51,7 @@ def parse(words):
     parser.add_argument("--runtime", choices=["xllamacpp", "llama-cpp-python"], default=named)
     parser.add_argument("--model", metavar="FILE")
     parser.add_argument("--alias", default="", help="what clients call the model")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one and says which")
     parser.add_argument("--ctx-size", type=int, default=0, help="tokens; 0 is what the model was trained for")
     parser.add_argument("--parallel", type=int, default=1, help="slots")
@@ -239,10 +239,20 @@ class LlamaCppPython:
             for each in app.router.routes
             if not getattr(each, "path", "").startswith(("/docs", "/redoc", "/openapi"))
         ]
-        with socket.create_server((arguments.host, arguments.port)) as listener:
-            print(f"listening on http://{arguments.host}:{listener.getsockname()[1]}", flush=True)
+        with listen(arguments.host, arguments.port) as listener:
+            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+            print(f"listening on http://{host}:{listener.getsockname()[1]}", flush=True)
             config = self.uvicorn.Config(app, log_level="info", timeout_graceful_shutdown=3)
             self.uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host, port):
+    """A listening socket; the wildcard of IPv6 takes IPv4 as well, as it does in llama.cpp's server."""
+    six = ":" in host
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(
+        (host, port), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=both
+    )
 
 
 def ggml_devices():

@@ -45,8 +45,8 @@ class Watcher:
         """What a worker does now; None where its runtime does not tell."""
         if not record.ready_at or not record.port or not profiles.tells(record.runtime):
             return None
-        metrics = ready.fetch(record.port, "/metrics", key, _SECONDS)
-        slots = ready.fetch(record.port, "/slots", key, _SECONDS)
+        metrics = ready.fetch(record, "/metrics", key, _SECONDS)
+        slots = ready.fetch(record, "/slots", key, _SECONDS)
         figures = figures_of(metrics, slots) if metrics is not None else None
         return self._told(record, figures, self._clock()) if figures else None
 

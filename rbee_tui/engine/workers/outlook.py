@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from rbee_tui.engine.addresses import LOOPBACK
 from rbee_tui.engine.artifacts import Entry, Offer, Worker
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.fit import estimate
@@ -43,6 +44,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     of_layers: int = 0
     slots: int = PARALLEL
     threads: int = 0
+    host: str = LOOPBACK
+    """The address that it would listen on."""
     projector: str = ""
     """The name of the file with which it would see or hear; empty where it would serve text only."""
     where: str = ""
@@ -104,14 +107,14 @@ def look(  # noqa: PLR0913 - everything that a start looks at
         free_bytes=machine.host.room,
         promised_bytes=promised.get(pool_of(taken.variant), 0),
         projector=projector,
+        host=wanted.host or LOOPBACK,
         threads=wanted.threads or profiles.threads(reading.cpu.cores_available),
         verdicts=_marked(every, taken),
     )
     try:
         placement = placements.put(model_id, header, machine, taken.variant, wanted, correction)
     except RbeeError as error:
-        retry = error.details.get("retry_context")
-        return msgspec.structs.replace(found, refusal=str(error), hint=error.hint, retry_context=retry)
+        return refused(found, error)
     return msgspec.structs.replace(
         found,
         context=placement.need.context,
@@ -123,6 +126,12 @@ def look(  # noqa: PLR0913 - everything that a start looks at
         slots=placement.slots,
         where=placement.where,
     )
+
+
+def refused(found: Outlook, error: RbeeError) -> Outlook:
+    """The outlook of a start that would be refused, with the reason."""
+    retry = error.details.get("retry_context")
+    return msgspec.structs.replace(found, refusal=str(error), hint=error.hint, retry_context=retry)
 
 
 def _wished(selection: Selection, worker_id: str) -> Verdict | None:

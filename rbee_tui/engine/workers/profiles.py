@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from rbee_tui.engine.addresses import LOOPBACK
 from rbee_tui.engine.artifacts import Worker
 from rbee_tui.engine.errors import RefusedError
 from rbee_tui.engine.text import clean
 
-HOST = "127.0.0.1"
 PARALLEL = 1
 ALL_LAYERS = 999
 """More than any model has: the output layer, too."""
@@ -48,8 +48,8 @@ _PROFILES = {
 
 # `version: 4404 (b6a2c8f)`; newer ones write `version: b4404`.
 _VERSION = re.compile(r"^version: (b?\d[\w.]*)", re.MULTILINE)
-# xllamacpp and llama-server say `listening on http://127.0.0.1:38991`.
-_LISTENING = re.compile(r"listening on \S*?:(\d{1,5})\b")
+# xllamacpp and llama-server say `listening on http://127.0.0.1:38991`, or `http://[::1]:38991`.
+_LISTENING = re.compile(r"listening on \S*:(\d{1,5})\b")
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +57,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     model: Path
     alias: str
+    host: str = LOOPBACK
+    """The address to listen on."""
     port: int
     """0 lets the server choose."""
     context: int
@@ -106,7 +108,7 @@ def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[
     return [
         *before,
         *("--model", str(launch.model), "--alias", launch.alias),
-        *("--host", HOST, "--port", str(launch.port)),
+        *("--host", launch.host, "--port", str(launch.port)),
         *("--ctx-size", str(launch.context), "--parallel", str(launch.slots)),
         *("--cache-ram", str(CACHE_RAM_MIB), "--threads", str(launch.threads)),
         *("--api-key-file", str(launch.key_file)),

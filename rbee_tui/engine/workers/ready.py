@@ -3,10 +3,10 @@
 import http.client
 from pathlib import Path
 
+from rbee_tui.engine.addresses import asked
 from rbee_tui.engine.process import Identity
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.workers import profiles
-from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.record import Running
 
 OK = 200
@@ -16,28 +16,25 @@ _TAIL_LINES = 15
 _LOG_BYTES = 1 << 20
 
 
-def fetch(port: int, path: str, key: str, seconds: float) -> bytes | None:
-    """What a GET on loopback answers with 200, at most 1 MiB; None where it does not within `seconds`."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
-        answer = connection.getresponse()
-        return answer.read(_LOG_BYTES) if answer.status == OK else None
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+def fetch(record: Running, path: str, key: str, seconds: float) -> bytes | None:
+    """What a GET answers with 200, at most 1 MiB; None where a worker does not within `seconds`."""
+    found = _get(record, path, key, seconds)
+    return found[1] if found and found[0] == OK else None
 
 
-def status(port: int, path: str, key: str = "", seconds: float = 1.0) -> int | None:
-    """The status that a GET on loopback answers with; None when nobody does within `seconds`.
+def status(record: Running, path: str, key: str = "", seconds: float = 1.0) -> int | None:
+    """The status that a GET answers with; None when nobody does within `seconds`."""
+    found = _get(record, path, key, seconds)
+    return found[0] if found else None
 
-    One plain exchange, since a start asks every few milliseconds, and listings ask where no loop may run.
-    """
-    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
+
+def _get(record: Running, path: str, key: str, seconds: float) -> tuple[int, bytes] | None:
+    """One plain exchange, as a start asks every few milliseconds, and listings ask where no loop may run."""
+    connection = http.client.HTTPConnection(asked(record.host), record.port, timeout=seconds)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read(_LOG_BYTES) if answer.status == OK else b""
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -52,7 +49,7 @@ def answers(record: Running, key: str) -> bool:
     health = profiles.health(record.runtime)
     if not record.port or not _owns(record):
         return False
-    return status(record.port, health, key) == OK
+    return status(record, health, key) == OK
 
 
 def find_port(record: Running) -> int:

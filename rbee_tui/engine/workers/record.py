@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from rbee_tui.engine import durable, process
+from rbee_tui.engine.addresses import LOOPBACK
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.ids import directory
 from rbee_tui.engine.paths import Root
@@ -48,6 +49,7 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     """0 while it has none yet."""
     url: str
+    """Where clients find it; empty while it has no port."""
     api_key: str
     state: str
     """`loading`, `ready`, `restarting` (it crashed), `unhealthy` (it does not answer) or `stopping`."""
@@ -58,6 +60,8 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Why this worker was taken."""
     devices: tuple[str, ...]
     log: str
+    host: str = LOOPBACK
+    """The address that it listens on."""
     device: str = ""
     """Where it lies: `GPU0`, `all GPUs`, `CPU`."""
     gpu_layers: int = 0
@@ -108,6 +112,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """In the environment of every process of the group; a record without `who` is found by it."""
     model_path: str
     key_file: str
+    host: str = LOOPBACK
+    """The address that it listens on."""
     port: int = 0
     """0 until the first start of a model has taken one."""
     context: int

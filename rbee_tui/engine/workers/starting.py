@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,12 +30,21 @@ from rbee_tui.engine.gguf import Header
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import offers, outlook, placements, profiles, promises, trees, versions
+from rbee_tui.engine.workers import (
+    listening,
+    offers,
+    outlook,
+    placements,
+    profiles,
+    promises,
+    trees,
+    versions,
+)
 from rbee_tui.engine.workers.certificates import Certificates
 from rbee_tui.engine.workers.choosing import LEAST_CONTEXT, choose_worker
 from rbee_tui.engine.workers.install import Installer
 from rbee_tui.engine.workers.outlook import Outlook
-from rbee_tui.engine.workers.profiles import HOST, Launch
+from rbee_tui.engine.workers.profiles import Launch
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.record import COOKIE, Records, Running
 from rbee_tui.engine.workers.runtimes import base_python, python_for, quiet_environment
@@ -88,7 +96,8 @@ class Starter:
         with self._workers.lock(worker.id, "start", shared=True).acquire(LOCK_SECONDS):
             if profiles.of(worker).launcher:
                 trees.refresh_launcher(self._root, choice.binary)
-            port = self._port(model_id, wanted.port)
+            host = listening.checked(wanted)
+            port = self._port(model_id, host, wanted.port)
             key_file = self._records.make_key(model_id)
             threads = wanted.threads or profiles.threads(reading.cpu.cores_available)
             # Decided and written under one lock, so that two starts do not count on the same memory.
@@ -105,6 +114,7 @@ class Starter:
                     cookie=secrets.token_hex(16),
                     model_path=str(weights),
                     key_file=str(key_file),
+                    host=host,
                     port=port,
                     context=place.need.context,
                     device=place.device,
@@ -134,6 +144,7 @@ class Starter:
             launch = Launch(
                 model=weights,
                 alias=model_id,
+                host=host,
                 port=port,
                 context=record.context,
                 threads=threads,
@@ -152,7 +163,7 @@ class Starter:
         header, projector = self._header(entry, wanted), self._projector(entry, wanted)
         self._register_own(wanted.worker_id)
         installed = self._workers.list()
-        return outlook.look(
+        found = outlook.look(
             model_id,
             header,
             hardware.read(self._root.path),
@@ -163,6 +174,11 @@ class Starter:
             correction=self.learned.correction(header.learnt_as),
             projector=projector.name if projector else "",
         )
+        try:
+            listening.checked(wanted)
+        except RbeeError as error:
+            return outlook.refused(found, error)
+        return found
 
     def fitting_context(self, model_id: str, most: int) -> int | None:
         """The largest context of at most `most` tokens that would fit now; None where none would."""
@@ -254,22 +270,17 @@ class Starter:
         lock.release()
         return False
 
-    def _port(self, model_id: str, wanted: int | None) -> int:
+    def _port(self, model_id: str, host: str, wanted: int | None) -> int:
         """The model's port: as asked, else the one it had, else 0 for a free one; raises PortBusyError."""
-        kept = self._records.kept_port(model_id)
-        port = wanted or kept
-        if not port:
-            return 0
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                whose = "" if wanted else f", which {clean(model_id)} had before,"
-                raise PortBusyError(
-                    f"port {port}{whose} cannot be had: {error.strerror}",
-                    hint="end the program that has it, or give another one with --port",
-                ) from error
+        port = wanted or self._records.kept_port(model_id)
+        try:
+            listening.probe(host, port)
+        except OSError as error:
+            whose = "" if wanted or not port else f", which {clean(model_id)} had before,"
+            raise PortBusyError(
+                f"port {port} of {host}{whose} cannot be had: {error.strerror}",
+                hint="end the program that has it, or give another one with --port",
+            ) from error
         return port
 
 

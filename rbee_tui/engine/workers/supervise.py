@@ -1,6 +1,7 @@
 """Worker processes: started, found again by whoever looks, asked, stopped. Their records are the truth."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rbee_tui.engine import process
+from rbee_tui.engine import addresses, process
 from rbee_tui.engine.catalog import ModelCatalog, WorkerCatalog
 from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import BusyError, NotFoundError, RbeeError, RefusedError, WorkerError
@@ -24,7 +25,6 @@ from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.live import Watcher
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.presets import Presets
-from rbee_tui.engine.workers.profiles import HOST
 from rbee_tui.engine.workers.promises import pool_of
 from rbee_tui.engine.workers.prompting import Chunk, Turn
 from rbee_tui.engine.workers.record import Exit, Records, Running, RunningWorker, is_ours, living
@@ -119,7 +119,7 @@ class Supervisor:
             variant=record.variant,
             pid=pid,
             port=record.port,
-            url=f"http://{HOST}:{record.port}" if record.port else "",
+            url=addresses.url(record.host, record.port, os.uname().nodename) if record.port else "",
             api_key=key,
             state=_state(record, key, note),
             context=record.context,
@@ -128,6 +128,7 @@ class Supervisor:
             reason=record.reason,
             devices=record.devices,
             log=record.log,
+            host=record.host,
             device=record.device,
             gpu_layers=record.gpu_layers,
             of_layers=record.of_layers,
@@ -319,7 +320,8 @@ class Supervisor:
         record = await asyncio.to_thread(self._get, model_id)
         if not record.ready_at:
             raise BusyError(f"{clean(model_id)} is still loading", hint=f"rbee start {clean(model_id)} waits")
-        url, key = f"http://{HOST}:{record.port}", self._records.key(model_id)
+        url = addresses.url(addresses.asked(record.host), record.port, "")
+        key = self._records.key(model_id)
         async for chunk in prompting.ask(
             url, key, model_id, text, chat=record.chat, max_tokens=max_tokens, before=before
         ):

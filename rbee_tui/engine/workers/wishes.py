@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from rbee_tui.engine.addresses import address
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.spans import span
 from rbee_tui.engine.text import clean
@@ -16,6 +17,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     worker_id: str | None = None
     context: int | None = None
     """Tokens of all slots together."""
+    host: str | None = None
+    """The address to listen on; loopback where nothing is said."""
     port: int | None = None
     device: str | None = None
     """`GPU0`, `all` or `CPU`."""
@@ -43,7 +46,7 @@ _OPTIONS = {"worker_id": "worker", "idle_seconds": "idle", "pinned": "pin", "end
 
 
 def of(said: Mapping[str, Any]) -> Wishes:
-    """Wishes from their names and values; raises UsageError for one that there is not, or of another type."""
+    """Wishes from their names and values; raises UsageError for what is none, or makes no sense."""
     try:
         found = msgspec.convert(dict(said), Wishes)
     except msgspec.ValidationError as error:
@@ -52,7 +55,7 @@ def of(said: Mapping[str, Any]) -> Wishes:
         value = getattr(found, name)
         if value is not None and value < least:
             raise UsageError(f"{name.replace('_', ' ')} cannot be {value}", hint=f"{least} is the least")
-    return found
+    return found if found.host is None else msgspec.structs.replace(found, host=str(address(found.host)))
 
 
 def told(wished: Wishes) -> str:

@@ -22,6 +22,7 @@ _ABOUT = {
     "gpu_layers": ("GPU layers", "how many on the GPU; 0 is none, without it as many as fit"),
     "threads": ("threads", "all cores but one without"),
     "slots": ("slots", "requests at once; they share the context"),
+    "host": ("address", "where it listens: this machine alone without; 0.0.0.0 is every interface"),
     "port": ("port", "the one that the model had before without"),
     "idle_seconds": ("idle", "unload it when nobody asks for so long: 30m, 2h or never"),
     "embeddings": ("embeddings", "yes: it answers with embeddings, too"),
@@ -30,7 +31,7 @@ _ABOUT = {
     "pinned": ("pin", "yes: it stays, however long nobody asks"),
 }
 _YES_OR_NO = frozenset({"embeddings", "projector", "restart", "pinned"})
-_WORDS = frozenset({"worker_id", "device"})
+_WORDS = frozenset({"worker_id", "device", "host"})
 
 
 async def change(app: "RbeeApp", model_id: str, said: dict[str, Any]) -> dict[str, Any] | None:

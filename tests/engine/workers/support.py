@@ -28,7 +28,7 @@ MODEL = "tiny"
 
 FAKE = r'''#!PYTHON -I
 """Speaks as llama-server does; FAKE_MODE says which fault it has."""
-import argparse, http.server, json, os, signal, subprocess, sys, threading, time
+import argparse, http.server, json, os, signal, socket, subprocess, sys, threading, time
 
 if "--version" in sys.argv:
     print("version: 4404 (b6a2c8f)", file=sys.stderr)
@@ -118,8 +118,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b'data: {"choices": [], "usage": {"completion_tokens": 7}}\n\ndata: [DONE]\n\n')
 
 
+http.server.ThreadingHTTPServer.address_family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
 server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
-print("main: server is listening on http://%s:%d - starting" % server.server_address, flush=True)
+host = "[%s]" % arguments.host if ":" in arguments.host else arguments.host
+print("main: server is listening on http://%s:%d - starting" % (host, server.server_address[1]), flush=True)
 server.serve_forever()
 '''
 

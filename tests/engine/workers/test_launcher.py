@@ -444,6 +444,14 @@ class TestLlamaCppPython:
         assert told["interrupt_requests"] is False
         assert int(address.rpartition(":")[2]) > 0
 
+    @pytest.mark.parametrize("host", ["::1", "::"])
+    def test_on_six(self, llama: Folder, host: str):
+        """Its URL has brackets; the wildcard answers IPv4 as well, as llama.cpp's own does."""
+        with llama.serving("--model", "m.gguf", "--host", host, end=signal.SIGINT) as said:
+            address = said[-1].removeprefix("listening on ")
+            assert address.startswith(f"http://[{host}]:")
+            assert get(address.replace("[::]", "127.0.0.1"), "/v1/models")[0] == 200
+
     def test_a_gpu_is_used_and_embeddings_are_pooled(self, llama: Folder, address: str):
         """By itself the library uses none, and answers with a vector for each token."""
         told: Any = json.loads(get(address, "/v1/models")[2])

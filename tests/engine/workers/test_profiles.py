@@ -59,6 +59,13 @@ class TestCommand:
             assert words[words.index("--mmproj") + 1] == "/m/mmproj.gguf"
             assert ("--no-mmproj-offload" in words) == off
 
+    @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python", "llama-server"])
+    def test_another_address(self, runtime: str):
+        """As it stands, without brackets: it is no URL."""
+        launch = msgspec.structs.replace(LAUNCH, host="fd00::2")
+        words = profiles.command(worker(runtime), Path("/l"), Path("/python"), launch)
+        assert words[words.index("--host") + 1] == "fd00::2"
+
     @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python"])
     def test_one_with_a_launcher(self, runtime):
         """Under its Python, which sees nothing of this environment."""
@@ -106,6 +113,9 @@ class TestWhatItSays:
         [
             ("main: server is listening on http://127.0.0.1:38991 - starting", 38991),
             ("listening on http://127.0.0.1:1\nlistening on http://127.0.0.1:2", 2),
+            ("srv init: listening on http://[::1]:38991", 38991),
+            ("listening on http://[::]:38991 - starting", 38991),
+            ("listening on http://[2001:db8::1:22]:38991/", 38991),
             ("listening on http://127.0.0.1:99999", None),
             ("listening on http://127.0.0.1:0", None),
             ("listening on http://127.0.0.1:123456", None),

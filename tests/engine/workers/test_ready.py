@@ -52,6 +52,7 @@ def record(tmp_path: Path) -> Callable[..., Running]:
     """Makes the record of a worker process; its log is in `tmp_path`."""
 
     def make(pid: int | None = None, port: int = 0, log: str = "", log_from: int = 0) -> Running:
+        """On loopback."""
         path = tmp_path / "tiny.log"
         path.write_text(log)
         return Running(
@@ -106,21 +107,24 @@ class TestStatus:
         for listener in listeners:
             listener.close()
 
-    def test_an_answer(self, says):
+    def test_an_answer(self, says, record):
         """Its status alone."""
-        assert ready.status(says(b"HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n"), "/health") == 503
+        assert (
+            ready.status(record(port=says(b"HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n")), "/health")
+            == 503
+        )
 
     @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 two\r\n\r\n"])
-    def test_what_speaks_otherwise_says_nothing(self, says, answer):
+    def test_what_speaks_otherwise_says_nothing(self, says, record, answer):
         """Another program may have the port."""
-        assert ready.status(says(answer), "/health") is None
+        assert ready.status(record(port=says(answer)), "/health") is None
 
-    def test_nobody(self):
+    def test_nobody(self, record):
         """A port that is free, and one that takes connections and is silent."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            assert ready.status(port, "/health", seconds=0.1) is None
-        assert ready.status(port, "/health") is None
+            assert ready.status(record(port=port), "/health", seconds=0.1) is None
+        assert ready.status(record(port=port), "/health") is None
 
 
 class TestPort:
