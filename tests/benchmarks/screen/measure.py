@@ -34,6 +34,7 @@ from rbee_tui.ui.keys import MOVING
 from tests.benchmarks.catalog.measure import put_models
 from tests.benchmarks.screen.label import SHOWN
 from tests.benchmarks.screen.served import FILE, repo_name
+from tests.benchmarks.screen.standstill import losses, watching
 from tests.benchmarks.screen.terminal import Terminal
 from tests.engine.hardware.support import build_nvml, nvml_environment
 
@@ -64,8 +65,8 @@ GOALS: tuple[tuple[str, str, float | None], ...] = (
     ("a key typed into the filter, p50", "ms", None),
     ("a key typed into the filter, p99", "ms", 50),
     ("stalled link: a transfer's loss", "s", 0.2),
+    ("stalled link: a transfer's standstill", "s", 0.2),
 )
-
 
 TYPED = "a key typed into the filter"
 
@@ -198,17 +199,14 @@ def typing_times(terminal: Terminal, presses: int, words: str = "model") -> list
     return sorted(found)
 
 
-def stall(terminal: Terminal, served: Served, sizes: argparse.Namespace) -> float:
-    """Seconds of transfer that the transfer which lost most loses to a reader that sleeps."""
-    before = served.sent()
-    time.sleep(sizes.stall)
-    between = served.sent()
-    terminal.stall(sizes.stall, "jk")
-    after = served.sent()
-    usual = {name: between[name] - before[name] for name in before if after[name] < sizes.size}
-    moving = {name: count for name, count in usual.items() if count}
-    assert moving, "nothing moved"
-    return max(sizes.stall * (1 - (after[name] - between[name]) / count) for name, count in moving.items())
+def stall(terminal: Terminal, served: Served, sizes: argparse.Namespace) -> Figures:
+    """What the transfer that fares worst loses to a reader that sleeps."""
+    with watching(served.sent) as rest:
+        time.sleep(sizes.stall)
+    with watching(served.sent) as stalled:
+        terminal.stall(sizes.stall, "jk")
+    lost, stood = losses(rest, stalled, sizes.size)
+    return {"stalled link: a transfer's loss": lost, "stalled link: a transfer's standstill": stood}
 
 
 # All of it
@@ -269,7 +267,7 @@ def measure_busy(env: Mapping[str, str], served: Served, sizes: argparse.Namespa
         _until_it_moves(served, sizes.settle)
         time.sleep(sizes.settle)
         found = named("busy", again(lambda: window(terminal, sizes.seconds), 3))
-        found["stalled link: a transfer's loss"] = stall(terminal, served, sizes)
+        found |= stall(terminal, served, sizes)
         found |= percentiles(key_times(terminal, sizes.presses))
         found["list of all models in another order"] = statistics.median(other_orders(terminal, 2))
         typed = percentiles(typing_times(terminal, sizes.presses))
