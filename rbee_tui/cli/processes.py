@@ -94,7 +94,7 @@ def print_running(running: "list[RunningWorker]") -> None:
             f"{each.load.tokens_per_second:.1f}" if each.load and each.load.tokens_per_second else "",
             f"{each.load.busy_slots}/{each.load.slots}" if each.load else "",
             f"{each.context:,}" if each.context else "",
-            each.url or "",
+            f"{each.url}{'' if each.needs_key else ' (no key)'}" if each.url else "",
             each.worker,
             each.model,
         )

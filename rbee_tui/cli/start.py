@@ -39,6 +39,11 @@ class Span(click.ParamType[int]):
 @click.option(
     "--host", metavar="ADDRESS", help="Listen there; this machine alone without. 0.0.0.0 is every interface."
 )
+@click.option(
+    "--key/--no-key",
+    default=None,
+    help="Need a key of whoever asks (default); or none, on loopback alone.",
+)
 @click.option("--device", metavar="NAME", help="GPU0, all (GPUs) or CPU; the best without.")
 @click.option("--gpu-layers", type=click.IntRange(min=0), help="Layers on the GPU; as many as fit without.")
 @click.option("--threads", type=click.IntRange(min=1), help="All cores but one without.")
@@ -105,7 +110,7 @@ def start_one(house: "Engine", model_id: str, said: dict[str, Any], *, as_json: 
     output.result(running.url)
     output.note(
         f"{clean(running.model)} is {running.state} on {clean(running.worker)} (pid {running.pid}), "
-        f"context {running.context:,}{_sight(running.projector)}"
+        f"context {running.context:,}{_sight(running.projector)}{'' if running.needs_key else ', no key'}"
     )
     if warning := listening.warning(running.host):
         output.note(warning)
@@ -134,6 +139,8 @@ def _wants_retry(error: RbeeError, context: int) -> bool:
 
 def explain_start(outlook: "Outlook", *, as_json: bool) -> None:
     """Say of every worker, installed or offered, what was looked at, and what would be started."""
+    from rbee_tui.engine.workers.listening import NO_KEY  # noqa: PLC0415 - with sockets, as above
+
     if as_json:
         output.print_json(outlook)
         return
@@ -156,6 +163,7 @@ def explain_start(outlook: "Outlook", *, as_json: bool) -> None:
             "slots": str(outlook.slots) if outlook.context else "",
             "threads": str(outlook.threads) if outlook.context else "",
             "address": outlook.host,
+            "key": "" if outlook.needs_key else NO_KEY,
             "memory": f"{memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take",
             "refused": outlook.refusal,
             "what to do": outlook.hint,

@@ -12,7 +12,7 @@ from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.spans import span
 from rbee_tui.engine.text import clean, duration, memory, size
 from rbee_tui.engine.workers.deaths import Death
-from rbee_tui.engine.workers.listening import OPEN
+from rbee_tui.engine.workers.listening import NO_KEY, OPEN
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.lines import (
     ActivityLine,
@@ -122,7 +122,7 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "devices", ", ".join(running.devices)
     yield "URL", running.url
     yield "address", "" if addresses.is_loopback(running.host) else f"{running.host}: {OPEN}"
-    yield "API key", "y copies it" if running.api_key else ""
+    yield "API key", "y copies it" if running.needs_key else NO_KEY
     yield "context", f"{running.context:,} tokens"
     yield (
         "layers",
@@ -266,7 +266,7 @@ def _of_process(running: RunningWorker, host: str) -> list[tuple[str, str]]:
         return []
     return [
         ("URL", f"{running.url}/v1"),
-        ("API key", running.api_key),
+        *([("API key", running.api_key)] if running.needs_key else []),
         *_ssh_line(running, host),
     ]
 

@@ -176,6 +176,23 @@ class TestOptions:
         command.fails("start", "tiny", "--host", "gpu1", code=2, saying="'gpu1' is not an address")
         assert "open to other" not in command.ended("start", "tiny")[2]
 
+    def test_no_key(self, house: House):
+        """Said wherever a key would be; with another address it is refused, and no key is forgotten."""
+        command = Command(house.root.path)
+        code, _, said = command.ended("start", "tiny", "--no-key", "--save")
+        assert code == 0
+        assert ", no key" in said
+        assert "(no key)" in command.run("ps")
+        (told,) = command.json("ps")
+        assert (told["needs_key"], told["api_key"]) == (False, "")
+        assert command.run("prompt", "tiny", "x") == "one two\n"
+        command.run("stop", "tiny")
+        assert command.json("presets") == [{"id": "tiny", "key": False}]
+        assert "--no-key" in command.run("presets")
+        assert "none: programs" in command.run("start", "tiny", "--explain")
+        command.fails("start", "tiny", "--host", "0.0.0.0", code=4, saying="listens on loopback alone")
+        assert command.json("start", "tiny", "--key")["api_key"]
+
     def test_a_device_that_is_not_there(self, house: House):
         """Said, with those that are."""
         said = Command(house.root.path).fails("start", "tiny", "--device", "GPU3", code=2, saying="no device")

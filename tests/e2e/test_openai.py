@@ -87,6 +87,22 @@ def test_embeddings(client: openai.OpenAI):
     assert one == pytest.approx(same, abs=1e-4)
 
 
+def test_without_a_key_whoever_asks_is_answered(running: dict[str, Any], tmp_path: Path):
+    """By choice, whatever the client sends."""
+    rbee = Rbee(tmp_path / "rbee")
+    model = tiny.write(tmp_path / "tiny.gguf", f"{SAY} ", loop=True, context_length=4096).path
+    rbee.run("models", "import", str(model), "--id", "tiny")
+    try:
+        started = rbee.json(
+            "start", "tiny", "--no-key", "--context", "512", "--worker", "llm-worker-xllamacpp"
+        )
+        with openai.OpenAI(base_url=f"{started['url']}/v1", api_key="none", max_retries=0) as client:
+            assert [model.id for model in client.models.list()] == ["tiny"]
+            assert client.completions.create(model="tiny", prompt="A", max_tokens=8).choices[0].text
+    finally:
+        rbee.run("stop", "--all")
+
+
 @pytest.mark.parametrize("key", ["rbee-of-somebody-else", ""])
 def test_without_the_key_it_is_refused(running: dict[str, Any], key: str):
     """Whatever is asked."""

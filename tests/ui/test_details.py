@@ -53,6 +53,12 @@ class TestText:
         assert running.api_key not in text
         assert "y copies it" in text
 
+    def test_a_worker_without_a_key(self):
+        """It says so, and there is none to copy."""
+        line = ProcessLine(a_running(api_key="", needs_key=False))
+        assert "API key  none: programs and web pages on this machine may ask it" in said(line)
+        assert "API key" not in dict(details.copyable(line, "h"))
+
     def test_the_others(self):
         """An installed worker, an activity, a download and its files."""
         assert "version  1.2" in said(WorkerLine(a_worker()))

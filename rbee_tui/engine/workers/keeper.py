@@ -209,11 +209,10 @@ def activity(record):
     import http.client
 
     try:
-        with open(record["key_file"]) as file:
-            key = file.read().strip()
+        key = read_key(record["key_file"])
         connection = http.client.HTTPConnection(asked(record), record["port"], timeout=2)
         try:
-            connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + key})
+            connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + key} if key else {})
             answer = connection.getresponse()
             said = answer.read(1 << 20).decode(errors="replace") if answer.status == http.client.OK else ""
         finally:
@@ -228,6 +227,14 @@ def activity(record):
         return tuple(float(told["llamacpp:" + name]) for name in names)
     except (KeyError, ValueError):
         return None
+
+
+def read_key(path):
+    """The runtime's key; empty where it needs none."""
+    if not path:
+        return ""
+    with open(path) as file:
+        return file.read().strip()
 
 
 def asked(record):

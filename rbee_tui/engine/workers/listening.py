@@ -4,18 +4,28 @@ import errno
 import socket
 
 from rbee_tui.engine import addresses
-from rbee_tui.engine.errors import UsageError
+from rbee_tui.engine.errors import RefusedError, UsageError
 from rbee_tui.engine.workers.wishes import Wishes
 
+NO_KEY = "none: programs and web pages on this machine may ask it"
 OPEN = "it is open to other machines: whoever has its key may ask it"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def checked(wanted: Wishes) -> str:
-    """The address to listen on; raises UsageError for one that this machine has not."""
+    """The address to listen on.
+
+    Raises UsageError for one that this machine has not, RefusedError for one that others reach without a key.
+    """
     host = wanted.host or addresses.LOOPBACK
     if addresses.is_loopback(host):  # the usual start does not pay for a look at the interfaces
         return host
+    if wanted.key is False:
+        raise RefusedError(
+            f"a worker without a key listens on loopback alone: on {host} whoever reaches this machine could "
+            "use it",
+            hint="--key lets it have one; or leave it on loopback, and let ssh -L bring its port elsewhere",
+        )
     ours = addresses.of_this_machine()
     if why := addresses.lacking(host, ours):
         raise UsageError(f"a worker cannot listen there: {why}", hint=addresses.choices(ours))

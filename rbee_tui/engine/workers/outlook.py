@@ -46,6 +46,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     host: str = LOOPBACK
     """The address that it would listen on."""
+    needs_key: bool = True
     projector: str = ""
     """The name of the file with which it would see or hear; empty where it would serve text only."""
     where: str = ""
@@ -108,6 +109,7 @@ def look(  # noqa: PLR0913 - everything that a start looks at
         promised_bytes=promised.get(pool_of(taken.variant), 0),
         projector=projector,
         host=wanted.host or LOOPBACK,
+        needs_key=wanted.key is not False,
         threads=wanted.threads or profiles.threads(reading.cpu.cores_available),
         verdicts=_marked(every, taken),
     )

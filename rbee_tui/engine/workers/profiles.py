@@ -64,7 +64,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     context: int
     """Tokens."""
     threads: int
-    key_file: Path
+    key_file: Path | None
+    """None lets whoever reaches it ask it."""
     slots: int = PARALLEL
     gpu_layers: int | None = None
     """Layers on the GPU; None where there is none to choose."""
@@ -111,7 +112,7 @@ def command(worker: Worker, binary: Path, python: Path, launch: Launch) -> list[
         *("--host", launch.host, "--port", str(launch.port)),
         *("--ctx-size", str(launch.context), "--parallel", str(launch.slots)),
         *("--cache-ram", str(CACHE_RAM_MIB), "--threads", str(launch.threads)),
-        *("--api-key-file", str(launch.key_file)),
+        *(("--api-key-file", str(launch.key_file)) if launch.key_file else ()),
         *(("--n-gpu-layers", str(launch.gpu_layers)) if launch.gpu_layers is not None else ()),
         *(("--embeddings", "--pooling", "mean") if launch.embeddings else ()),
         *(("--mmproj", str(launch.projector)) if launch.projector else ()),

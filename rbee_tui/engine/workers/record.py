@@ -62,6 +62,8 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     host: str = LOOPBACK
     """The address that it listens on."""
+    needs_key: bool = True
+    """False where it was started without: whoever is on this machine may ask it."""
     device: str = ""
     """Where it lies: `GPU0`, `all GPUs`, `CPU`."""
     gpu_layers: int = 0
@@ -112,6 +114,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """In the environment of every process of the group; a record without `who` is found by it."""
     model_path: str
     key_file: str
+    """Empty where it needs no key."""
     host: str = LOOPBACK
     """The address that it listens on."""
     port: int = 0
@@ -235,8 +238,11 @@ class Records:
         """Remove the note of how a worker ended."""
         self.path(model_id, "exit").unlink(missing_ok=True)
 
-    def key(self, model_id: str) -> str:
-        """The model's API key; empty when it has none yet."""
+    def key(self, record: Running) -> str:
+        """The API key that a worker needs; empty where it needs none."""
+        return self._kept_key(record.model) if record.key_file else ""
+
+    def _kept_key(self, model_id: str) -> str:
         try:
             return self.path(model_id, "key").read_text().strip()
         except OSError:
@@ -245,7 +251,7 @@ class Records:
     def make_key(self, model_id: str) -> Path:
         """The file of the model's API key, of mode 600; made at its first start."""
         path = self.path(model_id, "key")
-        if not self.key(model_id):
+        if not self._kept_key(model_id):
             durable.write(path, f"rbee-{secrets.token_urlsafe(24)}".encode(), mode=_PRIVATE)
         return path
 

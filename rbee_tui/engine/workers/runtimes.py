@@ -11,7 +11,8 @@ import msgspec
 from rbee_tui.engine.text import clean
 
 _ASK_SECONDS = 60.0
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYTHONPATH", "PYTHONHOME")
+# llama-server would take the last as a key of its own.
+_UNSEEN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYTHONPATH", "PYTHONHOME", "LLAMA_API_KEY")
 _LAST_LINES = 12
 
 
@@ -65,8 +66,8 @@ def ask(words: list[str], seconds: float = _ASK_SECONDS) -> Answer:
 
 
 def quiet_environment() -> dict[str, str]:
-    """This process's environment, less what a runtime must not see: tokens, and another Python's modules."""
-    return {key: value for key, value in os.environ.items() if key not in _SECRETS}
+    """This process's environment, less what a runtime must not see: secrets, and another Python's modules."""
+    return {key: value for key, value in os.environ.items() if key not in _UNSEEN}
 
 
 def base_python() -> Path:

@@ -98,7 +98,7 @@ class Starter:
                 trees.refresh_launcher(self._root, choice.binary)
             host = listening.checked(wanted)
             port = self._port(model_id, host, wanted.port)
-            key_file = self._records.make_key(model_id)
+            key_file = None if wanted.key is False else self._records.make_key(model_id)
             threads = wanted.threads or profiles.threads(reading.cpu.cores_available)
             # Decided and written under one lock, so that two starts do not count on the same memory.
             with Lock(self._root.locks / "records.lock", "start").acquire(LOCK_SECONDS):
@@ -113,7 +113,7 @@ class Starter:
                     machine=this_machine(),
                     cookie=secrets.token_hex(16),
                     model_path=str(weights),
-                    key_file=str(key_file),
+                    key_file=str(key_file or ""),
                     host=host,
                     port=port,
                     context=place.need.context,

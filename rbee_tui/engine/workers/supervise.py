@@ -110,7 +110,7 @@ class Supervisor:
 
     def _describe(self, record: Running) -> RunningWorker:
         pid = record.who.pid if record.who else 0
-        key = self._records.key(record.model)
+        key = self._records.key(record)
         note = self._records.ending(record)
         return RunningWorker(
             id=record.model,
@@ -129,6 +129,7 @@ class Supervisor:
             devices=record.devices,
             log=record.log,
             host=record.host,
+            needs_key=bool(record.key_file),
             device=record.device,
             gpu_layers=record.gpu_layers,
             of_layers=record.of_layers,
@@ -220,14 +221,14 @@ class Supervisor:
     def _restarts(self, record: Running) -> bool:
         """Whether it crashed after it was ready, and its keeper is about to start it again."""
         note = self._records.ending(record)
-        return note is not None and not ready.answers(record, self._records.key(record.model))
+        return note is not None and not ready.answers(record, self._records.key(record))
 
     def _advance(self, record: Running) -> Running:
         """The record with its port, and ready, as far as that is known now; the caller holds the lock."""
         if not record.port and (port := ready.find_port(record)):
             record = msgspec.structs.replace(record, port=port)
             self._write_wanted(record)
-        if record.ready_at or not ready.answers(record, self._records.key(record.model)):
+        if record.ready_at or not ready.answers(record, self._records.key(record)):
             return record
         record = msgspec.structs.replace(record, ready_at=now())
         if self._write_wanted(record):
@@ -321,7 +322,7 @@ class Supervisor:
         if not record.ready_at:
             raise BusyError(f"{clean(model_id)} is still loading", hint=f"rbee start {clean(model_id)} waits")
         url = addresses.url(addresses.asked(record.host), record.port, "")
-        key = self._records.key(model_id)
+        key = self._records.key(record)
         async for chunk in prompting.ask(
             url, key, model_id, text, chat=record.chat, max_tokens=max_tokens, before=before
         ):

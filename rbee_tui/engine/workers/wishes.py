@@ -19,6 +19,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Tokens of all slots together."""
     host: str | None = None
     """The address to listen on; loopback where nothing is said."""
+    key: bool | None = None
+    """Need a key of whoever asks; False on loopback alone."""
     port: int | None = None
     device: str | None = None
     """`GPU0`, `all` or `CPU`."""

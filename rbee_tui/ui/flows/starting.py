@@ -23,6 +23,7 @@ _ABOUT = {
     "threads": ("threads", "all cores but one without"),
     "slots": ("slots", "requests at once; they share the context"),
     "host": ("address", "where it listens: this machine alone without; 0.0.0.0 is every interface"),
+    "key": ("key", "no: programs and web pages on this machine may ask it; on loopback alone"),
     "port": ("port", "the one that the model had before without"),
     "idle_seconds": ("idle", "unload it when nobody asks for so long: 30m, 2h or never"),
     "embeddings": ("embeddings", "yes: it answers with embeddings, too"),
@@ -30,7 +31,7 @@ _ABOUT = {
     "restart": ("restart", "no: it is not started again when it crashes"),
     "pinned": ("pin", "yes: it stays, however long nobody asks"),
 }
-_YES_OR_NO = frozenset({"embeddings", "projector", "restart", "pinned"})
+_YES_OR_NO = frozenset({"key", "embeddings", "projector", "restart", "pinned"})
 _WORDS = frozenset({"worker_id", "device", "host"})
 
 

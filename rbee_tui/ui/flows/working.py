@@ -9,7 +9,7 @@ from rbee_tui.engine import autostart
 from rbee_tui.engine.addresses import is_loopback
 from rbee_tui.engine.errors import RbeeError, WorkerError
 from rbee_tui.engine.text import clean, memory
-from rbee_tui.engine.workers.listening import OPEN
+from rbee_tui.engine.workers.listening import NO_KEY, OPEN
 from rbee_tui.engine.workers.prompting import Conversation
 from rbee_tui.ui.flows import starting
 from rbee_tui.ui.flows.installing import install_worker
@@ -140,6 +140,7 @@ def _start_question(outlook: "Outlook") -> Question:
         ),
         (f"context  {outlook.context:,} tokens{_slots(outlook.slots)}, {_threads(outlook.threads)}", ""),
         *([(f"sees     with projector {clean(outlook.projector)}", "")] if outlook.projector else []),
+        *([] if outlook.needs_key else [(f"key      {NO_KEY}", "busy")]),
         *([] if is_loopback(outlook.host) else [(f"address  {outlook.host}: {OPEN}", "busy")]),
         (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
     ]

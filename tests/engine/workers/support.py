@@ -44,7 +44,7 @@ parser.add_argument("--port", type=int)
 parser.add_argument("--metrics", action="store_true")
 parser.add_argument("--embeddings", action="store_true")
 arguments = parser.parse_args()
-key = open(arguments.api_key_file).read().strip()
+authorization = "Bearer " + open(arguments.api_key_file).read().strip() if arguments.api_key_file else None
 mode, control = os.environ.get("FAKE_MODE", ""), os.environ.get("FAKE_CONTROL", "")
 print("llama_model_loader: loaded meta data", flush=True)
 if mode == "exit":
@@ -106,7 +106,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         global posts
         posts += 1
-        if self.headers["Authorization"] != "Bearer " + key:
+        if authorization and self.headers["Authorization"] != authorization:
             return self.answer(401, b'{"error": {"message": "Invalid API Key"}}')
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         chat = "messages" in asked

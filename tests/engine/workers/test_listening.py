@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from rbee_tui.engine import addresses
-from rbee_tui.engine.errors import PortBusyError, UsageError
-from rbee_tui.engine.workers import listening
+from rbee_tui.engine.errors import PortBusyError, RefusedError, UsageError
+from rbee_tui.engine.workers import keeper, listening, ready
 from rbee_tui.engine.workers.record import Running
 from rbee_tui.engine.workers.wishes import Wishes
 from tests.engine.workers.support import MODEL, House, get, of_root
@@ -162,6 +162,49 @@ class TestStart:
         found = fake.supervisor.outlook(MODEL, host="203.0.113.7")
         assert "203.0.113.7 is no address of this machine" in found.refusal
         assert fake.supervisor.outlook(MODEL, host="0.0.0.0").host == "0.0.0.0"
+
+
+class TestKey:
+    """Every worker needs its key, unless it was started without, on loopback."""
+
+    async def test_it_can_do_without(self, fake: House, monkeypatch):
+        """No key is given or shown, and whoever asks is answered; the next start has it again."""
+        monkeypatch.setenv("LLAMA_API_KEY", "of the shell that starts it")
+        before = await fake.supervisor.start(MODEL)
+        await fake.supervisor.stop(MODEL)
+        found = await fake.supervisor.start(MODEL, key=False)
+        assert (found.needs_key, found.api_key, found.state) == (False, "", "ready")
+        (child,) = psutil.Process(found.pid).children()
+        assert "--api-key-file" not in child.cmdline()
+        assert "LLAMA_API_KEY" not in child.environ()
+        assert [chunk.text async for chunk in fake.supervisor.prompt(MODEL, "x")][:2] == ["one ", "two"]
+        await fake.supervisor.stop(MODEL)
+        after = await fake.supervisor.start(MODEL)
+        assert (after.needs_key, after.api_key) == (True, before.api_key)
+
+    @pytest.mark.parametrize("key", [True, False])
+    async def test_a_real_one(self, house: House, *, key: bool):
+        """xllamacpp: its figures, its keeper's and its answers need the key, or nothing."""
+        pytest.importorskip("xllamacpp", reason="needs xllamacpp")
+        found = await house.supervisor.start(MODEL, key=key, worker_id="llm-worker-xllamacpp")
+        record = house.records.read(MODEL)
+        assert record is not None
+        assert house.supervisor.get(MODEL).load is not None
+        assert keeper.activity(msgspec.to_builtins(record)) == (0, 0, 0)
+        assert [chunk async for chunk in house.supervisor.prompt(MODEL, "A", max_tokens=2)]
+        assert ready.status(record, "/v1/models") == (401 if key else 200)
+        assert bool(found.api_key) == key
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "203.0.113.7"])
+    async def test_others_need_it(self, fake: House, host: str):
+        """Refused with the reason, also where a half of it was saved; the outlook says so first."""
+        fake.supervisor.save(MODEL, key=False)
+        assert "listens on loopback alone" in fake.supervisor.outlook(MODEL, host=host).refusal
+        with pytest.raises(RefusedError, match="whoever reaches this machine could use it") as caught:
+            await fake.supervisor.start(MODEL, host=host)
+        assert "--key" in caught.value.hint
+        assert of_root(fake.root) == []
+        assert (await fake.supervisor.start(MODEL, host="127.0.0.2")).needs_key is False
 
 
 def listens(pid: int) -> set[tuple[str, int]]:

@@ -60,6 +60,13 @@ class TestCommand:
             assert ("--no-mmproj-offload" in words) == off
 
     @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python", "llama-server"])
+    def test_no_key(self, runtime: str):
+        """None is asked for where none is given."""
+        launch = msgspec.structs.replace(LAUNCH, key_file=None)
+        words = profiles.command(worker(runtime), Path("/l"), Path("/python"), launch)
+        assert not any("key" in word for word in words)
+
+    @pytest.mark.parametrize("runtime", ["xllamacpp", "llama-cpp-python", "llama-server"])
     def test_another_address(self, runtime: str):
         """As it stands, without brackets: it is no URL."""
         launch = msgspec.structs.replace(LAUNCH, host="fd00::2")

@@ -57,9 +57,9 @@ class TestAsk:
         assert "\x1b" not in found.last_lines
         assert len(found.last_lines.splitlines()) == 12
 
-    def test_it_sees_no_token_and_no_other_python(self, monkeypatch):
+    def test_it_sees_no_token_no_key_and_no_other_python(self, monkeypatch):
         """All else is as it is here."""
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYTHONHOME", "PYTHONPATH"):
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYTHONHOME", "PYTHONPATH", "LLAMA_API_KEY"):
             monkeypatch.setenv(name, "secret")
         monkeypatch.setenv("RBEE_TEST", "seen")
         env = "/usr/bin/env"

@@ -266,7 +266,7 @@ class TestPort:
         """The mutant that the test before catches."""
         monkeypatch.setattr(ready, "_listening", lambda _: None)
         asked = await self._lied_to(fake, monkeypatch)
-        assert any(fake.records.key(MODEL) in each for each in asked)
+        assert any(fake.records.path(MODEL, "key").read_text() in each for each in asked)
 
     async def _lied_to(self, fake: House, monkeypatch) -> list[str]:
         """What reaches a foreign port that the log names."""
