@@ -13,6 +13,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=None, help="rounds of each campaign of faults")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The branches that are counted are the engine's: the tests of the screen do not pay for that."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here)
+        if place.parts[0] in ("ui", "benchmarks") or place.name.startswith("test_screen"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """The engine is asyncio."""
@@ -20,8 +29,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_environment(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """No test sees the developer's own root, token, proxies or Hub."""
+    if request.node.get_closest_marker("no_cover"):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in (
         "HF_TOKEN",
         "HF_ENDPOINT",
