@@ -10,7 +10,7 @@ _AS_GOOD = 0.95
 _LEAP = 4  # the first step where each connection is slow: its server limits it more often than the line does
 _SLOW = 0.33  # of what a connection is called fast by; between them, this machine may be what is busy
 _SCALES = 0.6  # after a leap that brought less than this of its share, half as many may do
-_ENOUGH = 8 << 20  # bytes that show a rate: at a slow server each chunk of it counts
+_ENOUGH = 4 << 20  # bytes that show a rate: at a slow server each chunk of it counts
 _LONGEST_WINDOWS = 4
 _LEAVING_SECONDS = 5.0  # surplus connections end with their segments; files that need one each never do
 _SETTLED_SECONDS = 20.0
@@ -48,7 +48,7 @@ class Tuner:
             self._look_again(now, arrived)
         elif held or capped or self._at is None or not self._is_as_wanted(connected, now):
             self._begin(now, arrived)
-        elif now - self._at >= self._window / 2 and self._shows(arrived - self._arrived, now - self._at):
+        elif self._shows(arrived - self._arrived, now - self._at):
             rate = (arrived - self._arrived) / (now - self._at)
             fast = rate >= self._fast * self.wanted
             clear = self._phase == "growing" and rate >= self._best * _CLEAR_RISE
@@ -58,8 +58,12 @@ class Tuner:
         return self.wanted
 
     def _shows(self, count: int, seconds: float) -> bool:
-        """Whether so many bytes, or so long a time without them, show what the rate is."""
-        return count >= _ENOUGH or seconds >= _LONGEST_WINDOWS * self._window
+        """Whether so many bytes, or so long a time without them, show what the rate is.
+
+        With the first number nothing is compared yet: that takes half of the time of a later one.
+        """
+        least = self._window / (2 if self._best else 4)
+        return seconds >= least and (count >= _ENOUGH or seconds >= _LONGEST_WINDOWS * self._window)
 
     def refused(self, connected: int) -> None:
         """A further connection was refused while `connected` went on: no more than those are wanted."""

@@ -121,6 +121,15 @@ class TestWatching:
             wait_until(lambda: bool(results))
             assert progress.connections == 0
 
+    def test_the_first_answer_brings_the_others(self, hub: Hub, place: Place) -> None:
+        """They are not kept waiting for the next look at the clock."""
+        hub.rate = 8_000
+        with running(hub, place, limits=msgspec.structs.replace(MANY, poll=9.0)) as (_, progress, results):
+            wait_until(lambda: sum(x.at == "cdn" for x in hub.requests) == 4, 8.0)
+            hub.rate = None
+            wait_until(lambda: bool(results))
+        assert progress.state == "done"
+
     def test_an_end_leaves_no_thread(self, hub: Hub, place: Place) -> None:
         """A stop ends every connection within half a second."""
         with running(hub, place, limits=MANY) as (stop, progress, results):

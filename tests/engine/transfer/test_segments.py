@@ -115,6 +115,7 @@ class TestTuner:
         """While the rate rises more are added: sixteen after one look, and none is taken away again."""
         each = {n: n * 20e6 for n in range(1, 17)}
         assert drive(Tuner(LIMITS), each, LIMITS.window) == 16
+        assert drive(Tuner(LIMITS), each, 0.2) == 16, "a moment shows what the first ones bring"
         assert drive(Tuner(LIMITS), each, 5.0) == 16
 
     def test_quick_connections_are_added_step_by_step(self) -> None:
