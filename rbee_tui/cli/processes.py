@@ -86,7 +86,7 @@ def print_running(running: "list[RunningWorker]") -> None:
     )
     rows = [
         (
-            each.state,
+            _state(each),
             str(each.pid),
             memory(each.memory_bytes) if each.memory_bytes else "",
             memory(each.gpu_memory_bytes) if each.gpu_memory_bytes else "",
@@ -101,6 +101,11 @@ def print_running(running: "list[RunningWorker]") -> None:
         for each in running
     ]
     output.print_table(columns, rows)
+
+
+def _state(running: "RunningWorker") -> str:
+    share = running.load_share if running.state == "loading" else None
+    return running.state if share is None else f"loading ({int(100 * share)} % read)"
 
 
 @click.command()

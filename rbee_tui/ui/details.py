@@ -117,11 +117,12 @@ def _more(more: "About") -> Lines:
 def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "model", running.model
     yield "state", running.state
+    yield "read", _read(running)
     yield "worker", f"{running.worker} ({running.variant})"
     yield "because", running.reason
     yield "devices", ", ".join(running.devices)
     yield "URL", running.url
-    yield "address", "" if addresses.is_loopback(running.host) else f"{running.host}: {OPEN}"
+    yield "address", "" if addresses.is_loopback(running.host) else f"{running.host}, {OPEN}"
     yield "API key", "y copies it" if running.needs_key else NO_KEY
     yield "context", f"{running.context:,} tokens"
     yield (
@@ -139,6 +140,14 @@ def _process(running: RunningWorker) -> Iterator[tuple[str, str]]:
     yield "started", running.started_at
     yield "ready", running.ready_at or ""
     yield "log", running.log
+
+
+def _read(running: RunningWorker) -> str:
+    """How much of its model it has read while it loads, as its memory tells."""
+    share = running.load_share
+    if share is None:
+        return ""
+    return f"{int(100 * share)} % of the model" if share < 1 else "all of the model; it sets itself up"
 
 
 def _load(running: RunningWorker) -> Iterator[tuple[str, str]]:

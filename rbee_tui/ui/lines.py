@@ -217,11 +217,13 @@ def model_cells(line: ModelLine, glyphs: Glyphs) -> tuple[Cell, ...]:
 def model_status(line: ModelLine, glyphs: Glyphs) -> tuple[str, str]:
     """What a model's status is in a word, with a glyph, and the name of its style."""
     entry, job = line.entry, line.job
-    if line.activity is not None:
-        share = f" {100 * line.activity.share:.0f} %" if line.activity.share is not None else ""
-        return f"{glyphs.busy} {line.activity.verb}{share}", "busy"
-    if line.running is not None:
+    activity = line.activity
+    # The process that a start has brought about tells more than the start.
+    if line.running is not None and (activity is None or activity.verb == "starting"):
         return process_state(line.running, glyphs)
+    if activity is not None:
+        share = f" {100 * activity.share:.0f} %" if activity.share is not None else ""
+        return f"{glyphs.busy} {activity.verb}{share}", "busy"
     if job is not None and entry.health is not Health.OK:
         return _job_status(job, glyphs)
     if entry.health is Health.OK:
@@ -329,7 +331,13 @@ def process_state(running: RunningWorker, glyphs: Glyphs) -> tuple[str, str]:
         return f"{glyphs.ok} ready", "ok"
     if running.state in ("unhealthy", "restarting"):
         return f"{glyphs.wrong} {running.state}", "wrong"
-    return f"{glyphs.busy} {running.state}", "busy"
+    return f"{glyphs.busy} {_loaded(running) or running.state}", "busy"
+
+
+def _loaded(running: RunningWorker) -> str:
+    """How much of its model it has read; empty where nothing tells it, and once it is all read."""
+    share = running.load_share if running.state == "loading" else None
+    return f"{int(100 * share)} % read" if share is not None and share < 1 else ""
 
 
 # Downloads

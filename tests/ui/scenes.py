@@ -241,6 +241,7 @@ def running(name: str, state: str, port: int, gib: float | None, variant: str = 
         reason="it runs on GPU0, with 45.0 GiB of memory free",
         devices=("GPU0",),
         log=f"{HOME}/state/logs/{name}.log",
+        load_share=0.46 if state == "loading" else None,
         load=load(state),
         estimate_bytes=int(9.1 * GIB),
         memory_bytes=int(gib * GIB) if gib else None,

@@ -53,6 +53,12 @@ class TestText:
         assert running.api_key not in text
         assert "y copies it" in text
 
+    def test_a_worker_that_loads(self):
+        """How much it has read, as far as that is known; afterwards nothing."""
+        assert "read  46 % of the model" in said(ProcessLine(a_running(state="loading", load_share=0.469)))
+        assert "it sets itself up" in said(ProcessLine(a_running(state="loading", load_share=1.0)))
+        assert " read " not in said(ProcessLine(a_running()))
+
     def test_a_worker_without_a_key(self):
         """It says so, and there is none to copy."""
         line = ProcessLine(a_running(api_key="", needs_key=False))
@@ -108,7 +114,7 @@ class TestCopy:
         running = a_running(host=host)
         found = dict(details.copyable(ProcessLine(running), "gpu1")).get("ssh line")
         assert found == (line and f"ssh -N -L 4242:{line} gpu1")
-        assert (line is None) == ("it is open to other machines" in said(ProcessLine(running)))
+        assert (line is None) == ("open to other machines" in said(ProcessLine(running)))
 
     def test_of_a_model(self):
         """And of the worker that runs on it."""

@@ -49,6 +49,18 @@ class TestModels:
             (ModelLine(a_model(), running=a_running(state="loading")), ("● loading", "busy")),
             (ModelLine(a_model(), running=a_running(state="unhealthy")), ("✗ unhealthy", "wrong")),
             (
+                ModelLine(
+                    a_model(),
+                    running=a_running(state="loading", load_share=0.46),
+                    activity=Activity("starting", "tiny"),
+                ),
+                ("● 46 % read", "busy"),
+            ),
+            (
+                ModelLine(a_model(), running=a_running(), activity=Activity("verifying", "tiny")),
+                ("● verifying", "busy"),
+            ),
+            (
                 ModelLine(a_model(), activity=Activity("verifying", "tiny", 0.416)),
                 ("● verifying 42 %", "busy"),
             ),
@@ -146,6 +158,9 @@ class TestWorkers:
         ]
         loading = a_running(state="loading", port=0, memory_bytes=None)
         assert texts(lines.worker_cells(ProcessLine(loading), UNICODE)) == ["● loading", "", "", "", "tiny"]
+        for share, said in ((0.0, "● 0 % read"), (0.999, "● 99 % read"), (1.0, "● loading")):
+            some = msgspec.structs.replace(loading, load_share=share)
+            assert lines.process_state(some, UNICODE)[0] == said
 
     def test_the_others(self):
         """Their words go over the columns that they have nothing for."""

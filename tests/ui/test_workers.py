@@ -202,7 +202,7 @@ class TestOptions:
             await here.press("enter")
             await here.sees("Start tiny: options", "0.0.0.0")
             await here.press("s")
-            await here.sees("address  0.0.0.0: it is open to other machines")
+            await here.sees("address  0.0.0.0, open to other machines")
             await here.press("enter")
             await here.hears("tiny is ready")
         assert house.supervisor.get("tiny").host == "0.0.0.0"

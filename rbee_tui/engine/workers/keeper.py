@@ -3,6 +3,7 @@
 Run as `python keeper.py EXIT_FILE COMMAND...`. Only the standard library: it runs under the base interpreter.
 It leads the runtime's process group, and takes what is left of the group with it when it ends. What it is to do
 beyond waiting stands in the record beside EXIT_FILE, which is read again at every look: see `Running`.
+One file, though it is long: it is run by its path, with nothing else of rbee to import.
 """
 
 import contextlib

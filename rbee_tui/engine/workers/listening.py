@@ -8,7 +8,7 @@ from rbee_tui.engine.errors import RefusedError, UsageError
 from rbee_tui.engine.workers.wishes import Wishes
 
 NO_KEY = "none: programs and web pages on this machine may ask it"
-OPEN = "it is open to other machines: whoever has its key may ask it"
+OPEN = "open to other machines: whoever has its key may ask it"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -36,7 +36,7 @@ def warning(host: str) -> str:
     """What another address than loopback opens, with what to do about it; empty on loopback."""
     if addresses.is_loopback(host):
         return ""
-    return f"{OPEN}\n  -> the key travels in clear text: let ssh -L or a proxy with TLS stand before it"
+    return f"it is {OPEN}\n  -> the key travels in clear text: let ssh -L or a proxy with TLS stand before it"
 
 
 def probe(host: str, port: int) -> None:

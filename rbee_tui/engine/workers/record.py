@@ -84,6 +84,8 @@ class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was started again after a crash."""
     crash: str = ""
     """How it crashed last, since it was started; empty where it did not."""
+    load_share: float | None = None
+    """What it has read of its model while it loads, 0 to 1: then it sets itself up; None: nobody knows."""
     load: Load | None = None
     """What it does now; None where it is not ready, or its runtime does not tell."""
     gpu_memory_bytes: int | None = None
@@ -134,6 +136,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: bool = False
     projector: str = ""
     """The name of the file that lets it see or hear."""
+    weights: int = 0
+    """Bytes of the model's files that are loaded, less what a projector has; 0 where nobody counted them."""
     estimate: int
     """Bytes of memory that it was expected to take."""
     on_host: int = 0

@@ -127,6 +127,7 @@ class Starter:
                     chat=header.chat_template,
                     reason=choice.reason,
                     devices=tuple(worker.devices),
+                    weights=header.tensor_bytes,
                     estimate=place.need.total,
                     on_host=place.on_host,
                     correction=correction,

@@ -19,7 +19,7 @@ from rbee_tui.engine.fitting.machine import Pool
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.process import this_machine
 from rbee_tui.engine.text import clean, now
-from rbee_tui.engine.workers import ending, prompting, ready, wishes
+from rbee_tui.engine.workers import ending, loading, prompting, ready, wishes
 from rbee_tui.engine.workers.burying import Undertaker
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.live import Watcher
@@ -142,6 +142,7 @@ class Supervisor:
             ends_with_screen=record.ends_with is not None,
             restarts=note.restarts if note else 0,
             crash=self._undertaker.told(record).sentence if note else "",
+            load_share=loading.share(record),
             load=self._watcher.load(record, key),
             gpu_memory_bytes=self._watcher.gpu_memory(record),
             estimate_bytes=record.estimate,

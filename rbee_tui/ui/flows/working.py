@@ -141,7 +141,7 @@ def _start_question(outlook: "Outlook") -> Question:
         (f"context  {outlook.context:,} tokens{_slots(outlook.slots)}, {_threads(outlook.threads)}", ""),
         *([(f"sees     with projector {clean(outlook.projector)}", "")] if outlook.projector else []),
         *([] if outlook.needs_key else [(f"key      {NO_KEY}", "busy")]),
-        *([] if is_loopback(outlook.host) else [(f"address  {outlook.host}: {OPEN}", "busy")]),
+        *([] if is_loopback(outlook.host) else [(f"address  {outlook.host}, {OPEN}", "busy")]),
         (f"memory   {memory(outlook.needed_bytes)} of {memory(outlook.free_bytes)} that it may take", ""),
     ]
     if outlook.promised_bytes:

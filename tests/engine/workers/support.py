@@ -28,7 +28,7 @@ MODEL = "tiny"
 
 FAKE = r'''#!PYTHON -I
 """Speaks as llama-server does; FAKE_MODE says which fault it has."""
-import argparse, http.server, json, os, signal, socket, subprocess, sys, threading, time
+import argparse, http.server, json, mmap, os, signal, socket, subprocess, sys, threading, time
 
 if "--version" in sys.argv:
     print("version: 4404 (b6a2c8f)", file=sys.stderr)
@@ -62,6 +62,8 @@ posts = 0
 if mode == "liar":
     print("general.name = listening on http://127.0.0.1:" + control, flush=True)
     time.sleep(600)
+if mode == "slow":
+    mapped = mmap.mmap(os.open(arguments.model, os.O_RDONLY), 0, mmap.MAP_SHARED, mmap.PROT_READ)
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "eat":

@@ -1,6 +1,7 @@
 """A worker's state is on the board while it loads, runs and ends, whoever started it."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import psutil
@@ -34,11 +35,13 @@ async def test_from_loading_to_ready_to_gone(engine: Engine, fake: House, monkey
 
         starting = asyncio.create_task(fake.supervisor.start(MODEL))
         await board.until(lambda: state() == "loading")
+        if sys.platform == "linux":
+            await board.until(lambda: board.latest["running"][0].load_share is not None)
         control.touch()
         ready = await starting
         await board.until(lambda: state() == "ready")
         (shown,) = board.latest["running"]
-        assert (shown.port, shown.pid) == (ready.port, ready.pid)
+        assert (shown.port, shown.pid, shown.load_share) == (ready.port, ready.pid, None)
         await fake.supervisor.stop(MODEL)
         await board.until(lambda: state() is None)
         await board.until(lambda: "worker.stopped" in [fact.kind for fact in board.facts])
