@@ -16,13 +16,13 @@ class Cgroup:
     """The file that counts what the kernel ended in it."""
 
     @classmethod
-    def make(cls, limit: int) -> "Cgroup | str":
+    def make(cls, limit: int, name: str = "rbee") -> "Cgroup | str":
         """One with so many bytes of memory; where none can be had, why."""
         found = _own()
         if found is None:
             return "this process is in no cgroup that counts memory"
         path, maximum, events = found
-        path /= f"rbee-{os.getpid()}"
+        path /= f"{name}-{os.getpid()}"
         try:
             path.mkdir()
             (path / maximum).write_text(str(limit))

@@ -1,9 +1,13 @@
 """A worker that the kernel ends for memory, for real: in a cgroup with a limit of its own."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rbee_tui.engine.paths import Root
@@ -12,16 +16,25 @@ from tests.engine.workers.support import House, add_fake, add_model, end_all, of
 from tests.faults.support_cgroup import Cgroup
 
 _LIMIT = 256 << 20
+_LITTLE = 64 << 20
+_EAT = "held = []\nwhile True: held.append(b'x' * (1 << 20))"
 
 
-@pytest.fixture
-def cgroup() -> Iterator[Cgroup]:
-    """One below this process's, whose memory is limited; removed afterwards."""
-    made = Cgroup.make(_LIMIT)
+@contextmanager
+def limited(limit: int, name: str) -> Iterator[Cgroup]:
+    """A cgroup below this process's, whose memory is limited; removed afterwards."""
+    made = Cgroup.make(limit, name)
     if isinstance(made, str):
         pytest.skip(made)
     yield made
     wait_for(made.remove)
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Cgroup]:
+    """One for a worker."""
+    with limited(_LIMIT, "worker") as made:
+        yield made
 
 
 @pytest.mark.root
@@ -51,6 +64,29 @@ class TestKernelOom:
         assert death["hint"]
         assert cgroup.kills() >= 1
         assert of_root(root) == []
+
+    def test_another_s_end_is_not_taken_for_its_own(self, root: Root, tmp_path: Path, cgroup: Cgroup):
+        """The kernel ends somebody else for memory, and somebody kills the worker: these are two things."""
+        house = House(root)
+        add_model(house, _a_model(tmp_path))
+        add_fake(house, tmp_path)
+        command = Command(root.path)
+        try:
+            with command.start("start", "tiny", "--no-restart", preexec_fn=cgroup.enter) as start:
+                _, said = start.communicate(timeout=100)
+            assert start.returncode == 0, said
+            (running,) = house.supervisor.list()
+            (runtime,) = psutil.Process(running.pid).children()
+            with limited(_LITTLE, "other") as other:
+                eater = subprocess.run([sys.executable, "-c", _EAT], check=False, preexec_fn=other.enter)
+                assert eater.returncode == -signal.SIGKILL
+                assert other.kills() == 1
+                runtime.kill()
+                (death,) = wait_for(lambda: command.json("ps", "--dead"))
+        finally:
+            end_all(root)
+        assert (death["cause"], death["signal"]) == ("signal", signal.SIGKILL.name)
+        assert cgroup.kills() == 0
 
 
 def _a_model(place: Path) -> Path:

@@ -280,20 +280,42 @@ def is_gone(who):
 
 
 def oom_kills(system="/"):
-    """How many processes the kernel has ended for memory, in this cgroup and on the machine, as far as it tells."""
-    found = 0
-    sources = [os.path.join(system, "proc/vmstat")]
+    """How many processes the kernel has ended for memory in this cgroup; on the machine where no cgroup tells.
+
+    A cgroup counts those of its own, whoever's limit was met: that of the machine as well.
+    """
+    for source in oom_sources(system):
+        with contextlib.suppress(OSError, ValueError, IndexError), open(source) as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    return 0
+
+
+def oom_sources(system):
+    """The files that may count them, the nearest first: a container sees the end of its cgroup's path alone."""
     with contextlib.suppress(OSError), open(os.path.join(system, "proc/self/cgroup")) as file:
         for line in file:
             _, kinds, path = line.strip().split(":", 2)
-            base = os.path.join(system, "sys/fs/cgroup", "memory" if "memory" in kinds.split(",") else "")
-            name = "memory.oom_control" if "memory" in kinds.split(",") else "memory.events"
-            if not kinds or "memory" in kinds.split(","):
-                sources.append(os.path.join(base, path.lstrip("/"), name))
-    for source in sources:
-        with contextlib.suppress(OSError, ValueError, IndexError), open(source) as file:
-            found += sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
-    return found
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            # Version 2 has one hierarchy, which lies apart beside those of version 1.
+            mounts, names = (
+                (("memory",), ("memory.oom_control",))
+                if kinds
+                else (("", "unified"), ("memory.events.local", "memory.events"))
+            )
+            for mount in mounts:
+                for above in upwards(path.strip("/")):
+                    for name in names:
+                        yield os.path.join(system, "sys/fs/cgroup", mount, above, name)
+    yield os.path.join(system, "proc/vmstat")
+
+
+def upwards(path):
+    """A relative path, those above it, and at last the empty one."""
+    while path:
+        yield path
+        path = os.path.dirname(path)
+    yield ""
 
 
 def trim(log):

@@ -253,12 +253,45 @@ class TestOom:
                     "sys/fs/cgroup/memory/x/memory.oom_control": "under_oom 0\noom_kill 4\n",
                     "proc/vmstat": "oom_kill 1\n",
                 },
-                5,
+                4,
             ),
+            (
+                {
+                    "proc/self/cgroup": "0::/a/b\n",
+                    "sys/fs/cgroup/a/b/memory.events.local": "oom_kill 1\n",
+                    "sys/fs/cgroup/a/b/memory.events": "oom_kill 7\n",
+                },
+                1,
+            ),
+            (
+                {
+                    "proc/self/cgroup": "3:cpu:/x\n0::/a\n",
+                    "sys/fs/cgroup/unified/a/memory.events": "oom_kill 6\n",
+                    "proc/vmstat": "oom_kill 9\n",
+                },
+                6,
+            ),
+            (
+                {
+                    "proc/self/cgroup": "4:memory:/docker/5f\n",
+                    "sys/fs/cgroup/memory/memory.oom_control": "oom_kill 8\n",
+                    "proc/vmstat": "oom_kill 9\n",
+                },
+                8,
+            ),
+            (
+                {
+                    "proc/self/cgroup": "0::/user.slice/a\n",
+                    "sys/fs/cgroup/user.slice/memory.events": "oom_kill 2\n",
+                    "sys/fs/cgroup/memory.events": "oom_kill 5\n",
+                },
+                2,
+            ),
+            ({"proc/self/cgroup": "0::/\n3:cpu:/x\n", "proc/vmstat": "oom_kill 9\n"}, 9),
         ],
     )
     def test_it_is_read_where_it_stands(self, tmp_path: Path, files, count):
-        """In both versions of cgroups, and for the machine; nowhere is nothing."""
+        """Of the nearest cgroup of either version, wherever it is mounted; else of the machine."""
         assert keeper.oom_kills(str(write_tree(tmp_path, files))) == count
 
     def test_a_kill_that_the_kernel_counted_is_noted(self, kept: Kept, tmp_path: Path):
