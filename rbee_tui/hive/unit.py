@@ -151,14 +151,7 @@ def main_pid() -> int | None:
     """The pid of the hive that systemd runs by this unit; None where it runs none, or cannot be asked."""
     if shutil.which("systemctl") is None:
         return None
-    asked = subprocess.run(
-        ["systemctl", "--user", "show", "--property=MainPID", "--value", NAME],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=_SECONDS,
-    )
-    said = asked.stdout.strip()
+    said = _ask("show", "--property=MainPID", "--value", NAME).stdout.strip()
     return int(said) if said.isdigit() and int(said) else None
 
 
@@ -172,18 +165,20 @@ def _require_systemd() -> None:
 
 def _manager_is_there() -> bool:
     """Whether systemd runs for this user; a login by su or in a container has none."""
-    asked = subprocess.run(
-        ["systemctl", "--user", "show-environment"], capture_output=True, check=False, timeout=_SECONDS
-    )
-    return asked.returncode == 0
+    return _ask("show-environment").returncode == 0
 
 
 def _systemctl(*words: str) -> None:
-    done = subprocess.run(
-        ["systemctl", "--user", *words], capture_output=True, check=False, text=True, timeout=_SECONDS
-    )
+    done = _ask(*words)
     if done.returncode:
         raise RbeeError(
             f"systemctl --user {' '.join(words)} failed: {clean(done.stderr.strip())}",
             hint=f"journalctl --user -u {NAME} says more",
         )
+
+
+def _ask(*words: str) -> "subprocess.CompletedProcess[str]":
+    """What systemctl says for this user's manager, and how it ended."""
+    return subprocess.run(
+        ["systemctl", "--user", *words], capture_output=True, check=False, text=True, timeout=_SECONDS
+    )

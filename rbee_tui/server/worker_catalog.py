@@ -6,6 +6,7 @@ that reaches it through a forged name learns what a listing says and no more.
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -108,11 +109,17 @@ class _Server:
             raise HTTPException(400, "an id has 1 to 100 of the characters a-z, 0-9 and -")
         listing: Listing | None = None
         with contextlib.suppress(NotFoundError):
-            listing = form.decode(self._current().body)
+            listing = _decoded(self._current().body)
         for entry in listing.workers if listing else ():
             if entry.id == worker_id:
                 return entry
         raise HTTPException(404, f"there is no worker {worker_id}; GET /workers lists them")
+
+
+@functools.lru_cache(maxsize=1)
+def _decoded(body: bytes) -> Listing:
+    """The listing that is served, decoded once: whoever installs asks for each part of each file."""
+    return form.decode(body)
 
 
 def _knows(request: Request, tag: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from rbee_tui.demo.serving import Serving
 from rbee_tui.engine.errors import BusyError
+from rbee_tui.engine.listing import format as form
 from rbee_tui.engine.listing import signing
 from rbee_tui.engine.listing.format import Published
 from rbee_tui.engine.listing.signing import Signed
@@ -115,6 +116,23 @@ class TestEndpoints:
     def test_health(self, shop: Shop):
         """For whoever watches it."""
         assert shop.json("/health") == (200, {"status": "ok"})
+
+    def test_the_listing_is_decoded_once(self, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """For however many requests, until another one is published."""
+        decoded: list[bytes] = []
+        decode = form.decode
+
+        def count(body: bytes) -> form.Listing:
+            decoded.append(body)
+            return decode(body)
+
+        monkeypatch.setattr(worker_catalog.form, "decode", count)
+        assert [shop.ask(f"/workers/{ID}")[0] for _ in range(3)] == [200] * 3
+        assert len(decoded) == 1
+        shop.store.publish(entry(version="9.9.10"), make_bundle(tmp_path / "more"))
+        decoded.clear()  # the store itself has read what was published before
+        assert [shop.json(f"/workers/{ID}")[1]["version"] for _ in range(2)] == ["9.9.10"] * 2
+        assert len(decoded) == 1
 
     def test_what_is_published_meanwhile_is_served(self, shop: Shop, tmp_path: Path):
         """Without a restart; and what is withdrawn is gone."""
