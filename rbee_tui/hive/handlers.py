@@ -14,7 +14,7 @@ from rbee_tui.engine import hardware
 from rbee_tui.engine.engine import Engine
 from rbee_tui.engine.errors import NotFoundError, RefusedError
 from rbee_tui.engine.text import clean
-from rbee_tui.engine.workers import offers
+from rbee_tui.engine.workers import listening, offers, wishes
 from rbee_tui.engine.workers.filling import require_fitting
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.hive import devices
@@ -36,6 +36,8 @@ async def spawn(engine: Engine, asked: ops.WorkerSpawn) -> Events:
     running = next((each for each in await _running(engine) if each.model == asked.model), None)
     worker = asked.worker
     if running is None:
+        # Refused now, whichever worker was named: the outlook speaks of the one that fits best.
+        await asyncio.to_thread(listening.checked, wishes.of({"host": asked.host}))
         outlook = await asyncio.to_thread(engine.processes.outlook, asked.model)
         if asked.device is not None:
             found = devices.capabilities(await asyncio.to_thread(hardware.read, engine.root.path))
@@ -44,7 +46,10 @@ async def spawn(engine: Engine, asked: ops.WorkerSpawn) -> Events:
             raise RefusedError(outlook.refusal, hint=outlook.hint)
         worker = worker or outlook.worker_id
     yield ACCEPTED, {"model": asked.model, "worker": running.worker if running else worker}
-    yield RESULT, await engine.processes.start(asked.model, worker_id=worker, context=asked.context)
+    yield (
+        RESULT,
+        await engine.processes.start(asked.model, worker_id=worker, context=asked.context, host=asked.host),
+    )
 
 
 async def process_list(engine: Engine, _: ops.WorkerProcessList) -> Events:

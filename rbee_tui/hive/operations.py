@@ -24,6 +24,8 @@ class WorkerSpawn(Operation, tag="worker_spawn"):
     """A device's id, as `GPU-0` or `CPU-0`; without one, what the worker takes."""
     context: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Tokens of context; without it, what fits."""
+    host: Name | None = None
+    """The address to listen on; loopback without. Another one lets other machines ask it, with its key."""
 
 
 class WorkerProcessList(Operation, tag="worker_process_list"):

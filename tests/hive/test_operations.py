@@ -146,6 +146,14 @@ class TestOperations:
         assert running.done("worker_process_delete", pid=spawned["pid"])["model"] == "tiny"
         assert running.house.supervisor.list() == []
 
+    def test_a_worker_for_other_machines(self, running: HiveProcess):
+        """Whoever drives the hive from elsewhere can ask it, with its key."""
+        spawned = running.done("worker_spawn", model="tiny", worker="fake", host="0.0.0.0")
+        assert spawned["host"] == "0.0.0.0"
+        assert spawned["api_key"]
+        assert "0.0.0.0" not in spawned["url"]
+        running.done("worker_process_delete", pid=spawned["pid"])
+
     def test_a_second_spawn_follows(self, running: HiveProcess):
         """One worker for a model."""
         first = running.done("worker_spawn", model="tiny")
@@ -224,6 +232,10 @@ class TestRefusals:
             (
                 {"operation": "worker_spawn", "model": "tiny", "device": "CPU-0", "worker": "nope"},
                 409, "refused", "nope does not run on CPU-0",
+            ),
+            (
+                {"operation": "worker_spawn", "model": "tiny", "worker": "fake", "host": "203.0.113.7"},
+                400, "usage", "is no address of this machine",
             ),
             ({"operation": "worker_process_get", "pid": 1}, 404, "not_found", "no worker has the pid 1"),
             ({"operation": "worker_process_delete", "pid": 1}, 404, "not_found", "no worker has the pid 1"),
