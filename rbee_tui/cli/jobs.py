@@ -11,7 +11,7 @@ from rbee_tui.cli.options import confirm, downloads, json_option, run, yes_optio
 from rbee_tui.engine.errors import NotFoundError, UsageError
 from rbee_tui.engine.jobs import JobProgress, Where, what_stays
 from rbee_tui.engine.rates import rate_of
-from rbee_tui.engine.text import clean, duration, size
+from rbee_tui.engine.text import clean, counted, duration, size
 
 if TYPE_CHECKING:
     from rbee_tui.engine.partials import Partial
@@ -214,7 +214,7 @@ def purge(*, names: tuple[str, ...], everything: bool, yes: bool, as_json: bool)
     ]
     held = size(sum(each.held_bytes for each in chosen))
     if chosen:
-        confirm(f"Remove {len(chosen)} partial files ({held})?", yes=yes)
+        confirm(f"Remove {counted(len(chosen), 'partial file')} ({held})?", yes=yes)
     purged = provisioner.purge(None if everything else list(names))
     if as_json:
         output.print_json(purged)

@@ -53,17 +53,16 @@ def serve(*, host: str, port: int, place: Path | None, as_json: bool) -> None:
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"
 
+    count = len(listing.workers) if listing else 0
+
     def ready() -> None:
         if as_json:
-            output.print_json(
-                {"url": url, "key": store.key(), "workers": len(listing.workers) if listing else 0}
-            )
+            output.print_json({"url": url, "key": store.key(), "workers": count})
         else:
             output.result(url)
         sys.stdout.flush()  # whoever reads it through a pipe waits for it
-        output.note(
-            f"{len(listing.workers) if listing else 0} workers are published; the key is {store.key()}"
-        )
+        published = "1 worker is" if count == 1 else f"{count} workers are"
+        output.note(f"{published} published; the key is {store.key()}")
         if host not in _LOOPBACK:
             output.note("every machine that reaches this address may read them")
 

@@ -216,7 +216,8 @@ def _incomplete(model: Model, files: list[_File]) -> Verdict:
     if not lacking:
         have = sum(file.found or 0 for file in there)
         return Health.PARTIAL, f"its files have {size(have)} of {size(model.size_bytes)}"
-    return Health.PARTIAL, f"{len(lacking)} of its {len(files)} files are not there: {_listed(lacking)}"
+    verb = "is" if len(lacking) == 1 else "are"
+    return Health.PARTIAL, f"{len(lacking)} of its {len(files)} files {verb} not there: {_listed(lacking)}"
 
 
 def _short(file: _File) -> str:

@@ -58,7 +58,7 @@ from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.repair import Repair
 from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.sharing import Sharing
-from rbee_tui.engine.text import clean, now, size
+from rbee_tui.engine.text import clean, counted, now, size
 from rbee_tui.engine.transfer import Progress, Traffic
 from rbee_tui.engine.transfer.mend import take_back
 from rbee_tui.engine.updates import Update, take_names
@@ -241,7 +241,9 @@ class ModelProvisioner:
                     take_back(each.target, paths[each.index], sources[each.index], each.damage)
                 lock = self.store.job_lock(record.id, self.verb).acquire()
                 self.store.put(record)
-        self.facts.tell("job.queued", record.id, f"{clean(model_id)}: {len(broken)} files to repair")
+        self.facts.tell(
+            "job.queued", record.id, f"{clean(model_id)}: {counted(len(broken), 'file')} to repair"
+        )
         return Repair(id=model_id, job_id=record.id, files=told), lock
 
     def _require_unwanted(self, model_id: str) -> None:

@@ -53,6 +53,11 @@ def _scaled(value: float, step: float, units: tuple[str, ...]) -> str:
     return f"{value:.0f} {units[unit]}" if unit == 0 else f"{value:.1f} {units[unit]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """As `1 file` or `1,204 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """A time span as `0:07`, `1:32`, `3:07:05` or `11574 days`."""
     whole = max(0, round(seconds))

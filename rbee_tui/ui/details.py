@@ -10,7 +10,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.spans import span
-from rbee_tui.engine.text import clean, duration, memory, size
+from rbee_tui.engine.text import clean, counted, duration, memory, size
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.listening import NO_KEY, OPEN
 from rbee_tui.engine.workers.record import RunningWorker
@@ -88,7 +88,7 @@ def _files(entry: Entry[Model]) -> Lines:
     model = entry.artifact
     if model is None or not model.files:
         return []
-    lines: Lines = [("", ""), (f"{len(model.files)} file{'s' if len(model.files) > 1 else ''}", "strong")]
+    lines: Lines = [("", ""), (counted(len(model.files), "file"), "strong")]
     for file in model.files:
         proof = file.sha256 or file.blob_id or "no hash"
         lines.append(
@@ -242,7 +242,7 @@ def _job(job: JobProgress) -> Iterator[tuple[str, str]]:
 
 
 def _job_files(job: JobProgress) -> Lines:
-    lines: Lines = [("", ""), (f"{len(job.files)} file{'s' if len(job.files) > 1 else ''}", "strong")]
+    lines: Lines = [("", ""), (counted(len(job.files), "file"), "strong")]
     for file in job.files:
         amount = f"{size(file.downloaded)} of {size(file.total)}"
         said = clean(file.waiting_for or file.state)

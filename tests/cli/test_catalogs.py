@@ -68,7 +68,7 @@ def url(server: Command, program: Path) -> Iterator[str]:
     serving.send_signal(signal.SIGTERM)
     _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
-    assert "1 workers are published; the key is ed25519:" in said
+    assert "1 worker is published; the key is ed25519:" in said
 
 
 class TestTheWholeWay:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee_tui.engine.text import duration, memory, size, size_as
+from rbee_tui.engine.text import counted, duration, memory, size, size_as
 
 
 class TestSizes:
@@ -75,3 +75,14 @@ class TestDuration:
     def test_as_a_clock_shows_it(self, seconds, said):
         """Never a unit to puzzle over."""
         assert duration(seconds) == said
+
+
+class TestCounted:
+    """How many of a thing."""
+
+    @pytest.mark.parametrize(
+        ("count", "said"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1204, "1,204 files")]
+    )
+    def test_one_alone_has_no_s(self, count, said):
+        """Thousands are told apart."""
+        assert counted(count, "file") == said

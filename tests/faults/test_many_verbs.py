@@ -96,6 +96,8 @@ def test_no_acknowledged_change_is_lost(
         assert mine(models) == dict.fromkeys(set().union(*(hand.models for hand in hands)), "ok")
         assert mine(workers) == dict.fromkeys(set().union(*(hand.workers for hand in hands)), "ok")
         for name, data in files.items():
-            assert hub.bytes_sent(f"acme/models/{name}") in (0, len(data))
+            sent = hub.bytes_sent(f"acme/models/{name}")
+            # Once: what the Hub sent before it heard that another connection has that part comes twice.
+            assert sent == 0 or len(data) <= sent < 2 * len(data)
         assert [job["state"] for job in rbee.json("jobs") if job["state"] != "done"] == []
         assert list((rbee.home / "tmp").iterdir()) == []

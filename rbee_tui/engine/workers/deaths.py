@@ -16,7 +16,7 @@ from rbee_tui.engine.errors import (
     RbeeError,
     WorkerError,
 )
-from rbee_tui.engine.text import clean, duration
+from rbee_tui.engine.text import clean, counted, duration
 from rbee_tui.engine.workers.record import Exit
 
 Cause = Literal[
@@ -221,7 +221,7 @@ def _sentence(cause: Cause, note: Exit | None, found: str, idle: int) -> str:
 
 def _restarted(note: Exit | None) -> str:
     count = note.restarts if note else 0
-    return f", after it was started again {count} time{'s' if count > 1 else ''}" if count else ""
+    return f", after it was started again {counted(count, 'time')}" if count else ""
 
 
 def _hint(cause: Cause, model: str) -> str:

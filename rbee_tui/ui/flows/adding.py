@@ -8,7 +8,7 @@ from rbee_tui.engine.choices import pick
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.naming import Named
 from rbee_tui.engine.repository import MAIN
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.flows import filtering, fitting, repository
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import Memory, SearchScreen
@@ -137,7 +137,7 @@ def _question(ahead: Ahead) -> Question:
         (clean(plan.model.id), "strong"),
         ("", ""),
         (f"from    {clean(plan.repo)}{_at(plan)}", ""),
-        (f"size    {size(plan.total)} in {count} file{'s' if count > 1 else ''}", ""),
+        (f"size    {size(plan.total)} in {counted(count, 'file')}", ""),
         (f"to      {clean(place)}", ""),
         (
             f"disk    {size(free)} free"

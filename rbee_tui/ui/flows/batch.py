@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import describe, removal
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.text import clean, memory, size
+from rbee_tui.engine.text import clean, counted, memory, size
 from rbee_tui.ui.flows import keeping, updating, working
 from rbee_tui.ui.keys import BY_NAME, Situation
 from rbee_tui.ui.lines import (
@@ -204,7 +204,7 @@ def _counted(lines: Sequence[Line]) -> str:
     """As `3 models`; of several kinds `3 lines`."""
     nouns = {_NOUNS[type(line)] for line in lines}
     noun = nouns.pop() if len(nouns) == 1 else "line"
-    return f"{len(lines):,} {noun}{'s' if len(lines) != 1 else ''}"
+    return counted(len(lines), noun)
 
 
 def name_of(line: Line) -> str:

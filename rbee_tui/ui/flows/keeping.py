@@ -8,7 +8,7 @@ from rbee_tui.engine import describe, removal
 from rbee_tui.engine.errors import RbeeError, RefusedError
 from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding, installing
 from rbee_tui.ui.house import Activity
@@ -126,7 +126,7 @@ async def delete_model(app: "RbeeApp", line: ModelLine) -> None:
     lines = [
         (clean(model_id), "strong"),
         ("", ""),
-        (f"{files} file{'s' if files != 1 else ''} in {clean(str(directory))}", ""),
+        (f"{counted(files, 'file')} in {clean(str(directory))}", ""),
         *((f"{clean(path)} stays where it is", "") for path in outside),
         (f"{size(freed)} become free", "")
         if freed or outside

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rbee_tui.engine import settings
 from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.settings import OnQuit
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.house import House
 from rbee_tui.ui.screens.question import Answer, Question
 
@@ -84,7 +84,7 @@ def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
 
 def _workers(house: House) -> list[tuple[str, str]]:
     count = len(house.running)
-    return [(f"{count} worker{'s' if count > 1 else ''} keep running.", "")] if count else []
+    return [(f"{counted(count, 'worker')} {'keeps' if count == 1 else 'keep'} running.", "")] if count else []
 
 
 def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:

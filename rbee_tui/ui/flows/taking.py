@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine.artifacts import Health
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import Cell, Column, ModelLine
@@ -104,7 +104,7 @@ def _question(found: "Found") -> Question:
         (clean(found.id), "strong"),
         ("", ""),
         (f"of      {found.program}", ""),
-        (f"size    {size(found.size_bytes)} in {count} file{'s' if count > 1 else ''}", ""),
+        (f"size    {size(found.size_bytes)} in {counted(count, 'file')}", ""),
         (f"at      {clean(found.path)}", ""),
     ]
     if found.commit:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import ModelLine
 from rbee_tui.ui.screens.question import Answer, Question
@@ -52,7 +52,7 @@ def _look(engine: "Engine") -> "list[Update]":
 
 
 def _nothing_newer(count: int, gone: int) -> str:
-    compared = f"{count} model{'' if count == 1 else 's'}"
+    compared = counted(count, "model")
     if gone:
         return f"{gone} of {compared} {'is' if gone == 1 else 'are'} not at the Hub any more"
     return f"{compared} compared: {'it is' if count == 1 else 'all are'} the newest"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rbee_tui.engine import autostart
 from rbee_tui.engine.addresses import is_loopback
 from rbee_tui.engine.errors import RbeeError, WorkerError
-from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.text import clean, counted, memory
 from rbee_tui.engine.workers.listening import NO_KEY, OPEN
 from rbee_tui.engine.workers.prompting import Conversation
 from rbee_tui.ui.flows import starting
@@ -159,7 +159,7 @@ def _slots(count: int) -> str:
 
 
 def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
+    return counted(count, "thread")
 
 
 async def why(app: "RbeeApp", situation: Situation) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from rbee_tui.demo.hub import DemoHub, DemoRepo
-from rbee_tui.engine import jobrunner
+from rbee_tui.engine import jobfiles
 from rbee_tui.engine.errors import IntegrityError
 from rbee_tui.engine.hub import Hub
 from rbee_tui.engine.paths import Root
@@ -62,9 +62,9 @@ class TestANewCommitMidway:
         self, root: Root, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The mutant: whoever asks for the branch each time mixes two versions, and is told."""
-        real = jobrunner.source_of
+        real = jobfiles.source_of
         monkeypatch.setattr(
-            jobrunner, "source_of", lambda *words: msgspec.structs.replace(real(*words), revision="main")
+            jobfiles, "source_of", lambda *words: msgspec.structs.replace(real(*words), revision="main")
         )
         repo = DemoRepo("acme/tiny", {"tiny.gguf": OLD})
         with DemoHub([repo]) as hub:
