@@ -9,6 +9,7 @@ import click
 
 from rbee_tui.cli import output
 from rbee_tui.cli.options import json_option, run, stopping
+from rbee_tui.engine import addresses
 from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import clean, size
@@ -50,8 +51,7 @@ def serve(*, host: str, port: int, place: Path | None, as_json: bool) -> None:
     store = _store(place)
     listing = store.listing()
     listener = worker_catalog.listen(host, port)
-    name = f"[{host}]" if ":" in host else host
-    url = f"http://{name}:{listener.getsockname()[1]}"
+    url = f"http://{addresses.written(host)}:{listener.getsockname()[1]}"
 
     count = len(listing.workers) if listing else 0
 

@@ -42,6 +42,7 @@ from rbee_tui.engine.transfer import Progress, Traffic
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 0.5
 _QUEUED_SECONDS = 0.5
+
 _OF_ONE_FILE = (HubError, IntegrityError, NotFoundError)
 """What is wrong with a file alone: the others of its job go on."""
 
@@ -355,7 +356,8 @@ class JobRunner:
             return "cancelled"
         if record.wanted == "paused":
             self._note("paused", seq=record.seq)
-            self._facts.tell("job.paused", record.id, f"{record.model.id} is paused at {self._reached()}")
+            reached = f"{size(self.snapshot().downloaded)} of {size(record.total)}"
+            self._facts.tell("job.paused", record.id, f"{record.model.id} is paused at {reached}")
             return "paused"
         return self._release()
 
@@ -363,9 +365,6 @@ class JobRunner:
         """It is wanted, by whoever takes it up next."""
         self._note("interrupted", seq=self.record.seq)
         return "released"
-
-    def _reached(self) -> str:
-        return f"{size(self.snapshot().downloaded)} of {size(self.record.total)}"
 
     def _complete(self) -> Ending:
         record, told = self.record, "here"
