@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from rbee_tui.engine import durable, entries, health, ids, metadata
+from rbee_tui.engine import durable, entries, health, ids, looks, metadata
 from rbee_tui.engine.artifacts import ArtifactT, Entry, Health, Model, Worker, resolve_binary
 from rbee_tui.engine.claims import Claims
 from rbee_tui.engine.durable import Lock, storage
@@ -56,7 +56,7 @@ class Catalog(Generic[ArtifactT]):
         self.root = root
         self.path = path
         self.facts = Facts(root.facts)
-        self._stamps: dict[str, int] | None = None
+        self._seen: looks.Look | None = None
         self._claims = Claims(str(path))
 
     # Reading
@@ -89,19 +89,10 @@ class Catalog(Generic[ArtifactT]):
 
         Finds what other hands did (`scp`, `rm`, an editor) with two calls to the system for each artifact.
         """
-        first, known = self._stamps is None, self._stamps or {}
-        base = str(self.path)
-        # Only what differs is kept: with thousands of models a second list of all would be megabytes.
         with storage("list", self.path):
-            there = entries.names_in(base)
-            anew = {name: stamp for name, stamp in entries.stamps(base, there) if known.get(name) != stamp}
-        gone = known.keys() - set(there)
-        for name in gone:
-            del known[name]
-        known.update(anew)
-        self._stamps = known
-        names = set[str]() if first else anew.keys() | gone
-        return {entries.own_id(name) for name in names}
+            seen = looks.look(str(self.path))
+        before, self._seen = self._seen or seen, seen
+        return {entries.own_id(name) for name in looks.differing(before, seen)}
 
     def directory(self, id: str) -> Path:
         """Where an artifact lies, or would lie; raises UsageError for an id that cannot have a directory."""

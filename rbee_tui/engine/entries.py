@@ -256,28 +256,3 @@ def _correct(directory: int, name: str, mode: int) -> int | None:
                 os.close(handle)
             return before
     return None
-
-
-def stamps(base: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Of each name a number that changes when its metadata is replaced, or a file beside it comes or goes.
-
-    Relative to the catalog's own directory, so that the system need not walk down to it each time. A name
-    that is gone has none.
-    """
-    look = os.stat
-    at = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in names:
-            try:
-                place = look(name, dir_fd=at, follow_symlinks=False)
-            except OSError:
-                continue
-            try:
-                inner = look(f"{name}/{NAME}", dir_fd=at, follow_symlinks=False)
-            except OSError:
-                yield name, hash((place.st_ino, place.st_mtime_ns))
-            else:
-                seen = (inner.st_ino, inner.st_size, inner.st_mtime_ns)
-                yield name, hash((place.st_ino, place.st_mtime_ns, *seen))
-    finally:
-        os.close(at)
