@@ -107,7 +107,7 @@ def show(*, model: str, as_json: bool) -> None:
         "served by": ", ".join(more.workers),
     }
     output.print_fields(fields)
-    for file in entry.artifact.files if entry.artifact else []:
+    for file in entry.artifact.files if entry.artifact else ():
         proof = file.sha256 or file.blob_id or "no hash"
         output.result(
             f"  {size(file.size_bytes):>9}  {file.role:9}  {clean(proof):64}  "

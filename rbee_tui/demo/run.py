@@ -164,7 +164,7 @@ async def _verify(engine: Engine, show: Show, model_id: str) -> None:
     if not verification.ok:
         raise IntegrityError(f"{clean(model_id)} is not what the Hub has")
     entry = engine.models.get(model_id)
-    files = entry.artifact.files if entry.artifact else []
+    files = entry.artifact.files if entry.artifact else ()
     for file in files:
         show.detail(f"sha256 {(file.sha256 or '')[:16]}...  {size(file.size_bytes)}  {clean(file.path)}")
 

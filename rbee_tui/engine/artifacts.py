@@ -83,7 +83,7 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The commit that the files come from."""
     requested_revision: str | None = None
     """The branch, tag or commit that was asked for, which an update asks for again; None: `main`."""
-    files: list[ModelFile] = []
+    files: tuple[ModelFile, ...] = ()
     format: str | None = None
     architecture: str | None = None
     quantization: str | None = None

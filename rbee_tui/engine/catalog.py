@@ -16,7 +16,7 @@ from rbee_tui.engine import durable, entries, health, ids, looks, metadata
 from rbee_tui.engine.artifacts import ArtifactT, Entry, Health, Model, Worker, resolve_binary
 from rbee_tui.engine.claims import Claims
 from rbee_tui.engine.durable import Lock, storage
-from rbee_tui.engine.entries import Found
+from rbee_tui.engine.entries import Found, Settled
 from rbee_tui.engine.errors import MetadataError, NotFoundError, RbeeError, RefusedError, UsageError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.paths import SHARED_MODE, Root, beneath, make_directory
@@ -63,7 +63,7 @@ class Catalog(Generic[ArtifactT]):
 
     def list(self) -> list[Entry[ArtifactT]]:
         """Every entry by id; unreadable ones are listed as broken, with their reason."""
-        return [each.entry for each in self._scan().values()]
+        return list(self._scan().entries.values())
 
     def each(self) -> Iterator[Entry[ArtifactT]]:
         """The entries one at a time, for who looks for few among thousands; of twins both have their id."""
@@ -180,23 +180,26 @@ class Catalog(Generic[ArtifactT]):
 
     # Parts
 
-    def _scan(self) -> dict[str, Found[ArtifactT]]:
-        base, kind = str(self.path), self.kind
+    def _scan(self) -> Settled[ArtifactT]:
         with storage("list", self.path):
-            found = entries.read_all(base, kind)
-        for each in found:
-            if each.foreign_mode:
-                self._set_right(each)
-        return entries.settle(found)
+            return entries.settle(self._each())
+
+    def _each(self) -> Iterator[Found[ArtifactT]]:
+        for found in entries.read_all(str(self.path), self.kind):
+            if found.foreign_mode:
+                self._set_right(found)
+            yield found
 
     def _find(self, id: str) -> Found[ArtifactT]:
         found = self._find_directly(id)
         if found is not None:
             return found
         everything = self._scan()
-        if id not in everything:
-            raise NotFoundError(f"there is no {self.noun} {clean(id)!r}", hint=self._near(id, everything))
-        return everything[id]
+        found = everything.found(id)
+        if found is None:
+            near = self._near(id, everything.entries)
+            raise NotFoundError(f"there is no {self.noun} {clean(id)!r}", hint=near)
+        return found
 
     def _find_any(self, id: str) -> Found[ArtifactT] | None:
         """As `_find`, for those who only ask: where nobody claims the id, little is read."""
@@ -204,7 +207,7 @@ class Catalog(Generic[ArtifactT]):
         if found is None:
             with storage("list", self.path):
                 claimed = self._claims.may_hold(id)
-            found = self._scan().get(id) if claimed else None
+            found = self._scan().found(id) if claimed else None
         return found
 
     def _find_directly(self, id: str) -> Found[ArtifactT] | None:

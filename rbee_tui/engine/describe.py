@@ -31,7 +31,7 @@ def role(path: str) -> Role:
 def finished_model(record: Record, directory: Path) -> Model:
     """The model of a job whose wanted files are all in place, with what its header says."""
     stamp = now()
-    files = [model_file(record.files[index], stamp) for index in record.wanted_files]
+    files = tuple(model_file(record.files[index], stamp) for index in record.wanted_files)
     model = msgspec.structs.replace(record.model, files=files, verified_at=stamp, size_bytes=record.total)
     weights = next((f for f in files if f.role == "weights" and f.path.lower().endswith(".gguf")), None)
     return with_header(model, directory / weights.path) if weights else model

@@ -5,10 +5,10 @@ Paths are strings here: with thousands of models, a Path for each would cost mor
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from operator import attrgetter
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ FILE_MODE = 0o644
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FIRST_READ = 1 << 16
 _in_common = attrgetter("version", "format", "architecture", "quantization", "license")
+_of_one_source = attrgetter("repo", "revision", "requested_revision")
 
 
 class Found(msgspec.Struct, Generic[ArtifactT], gc=False):
@@ -51,36 +52,38 @@ def _is_loose(name: str) -> bool:
     return name.lower().endswith(".gguf")
 
 
-def read_all(base: str, kind: type[ArtifactT]) -> list[Found[ArtifactT]]:
-    """What lies under every name, sorted; raises OSError when the catalog itself cannot be listed."""
-    found: list[Found[ArtifactT]] = []
-    words: dict[str, str] = {}
-    for each in read_each(base, kind):
-        if isinstance(each.entry.artifact, Model):
-            _share(each.entry, each.entry.artifact, words)
-        found.append(each)
-    return found
+def read_all(base: str, kind: type[ArtifactT]) -> Iterator[Found[ArtifactT]]:
+    """As `read_each()`, for who keeps them all: what they have in common is there once."""
+    values: dict[Any, Any] = {}
+    for found in read_each(base, kind):
+        if isinstance(found.entry.artifact, Model):
+            _share(found.entry, found.entry.artifact, values)
+        yield found
 
 
 def read_each(base: str, kind: type[ArtifactT]) -> Iterator[Found[ArtifactT]]:
-    """As `read_all()`, one at a time: for who looks for few among thousands."""
+    """What lies under every name, sorted; raises OSError when the catalog itself cannot be listed."""
     for name in sorted(names_in(base)):
         with suppress(FileNotFoundError):  # removed since its name was read: no entry
             yield read(base, name, kind)
 
 
-def _share(entry: Entry[Any], model: Model, words: dict[str, str]) -> None:
-    """Let what models have in common be the same strings: of 10,000 that is a quarter of their memory."""
+def _share(entry: Entry[Any], model: Model, values: dict[Any, Any]) -> None:
+    """Let what models have in common be the same objects: of 10,000 that is a third of their memory."""
+    same = cast("Callable[[Any, Any], Any]", values.setdefault)
     said = _in_common(model)
-    model.version, model.format, model.architecture, model.quantization, model.license = map(
-        words.setdefault, said, said
-    )
+    model.version, model.format, model.architecture, model.quantization, model.license = map(same, said, said)
+    said = _of_one_source(model)
+    model.repo, model.revision, model.requested_revision = map(same, said, said)
+    model.context_length = same(model.context_length, model.context_length)
     if model.status == AVAILABLE:
         model.status = AVAILABLE
     if entry.updated_at == model.verified_at:
         entry.updated_at = model.verified_at
     for file in model.files:
-        file.role = words.setdefault(file.role, file.role)
+        file.role = same(file.role, file.role)
+        if file.size_bytes == model.size_bytes:
+            file.size_bytes = model.size_bytes
         if file.verified_at == model.verified_at:
             file.verified_at = model.verified_at
 
@@ -174,42 +177,60 @@ def _text(name: str) -> str:
     return name.encode(errors="backslashreplace").decode() if not name.isascii() else name
 
 
-def settle(found: Iterable[Found[ArtifactT]]) -> dict[str, Found[ArtifactT]]:
-    """Every find under an id of its own, sorted by id.
+class Settled(NamedTuple, Generic[ArtifactT]):
+    """Every entry under an id of its own, sorted by id."""
+
+    entries: dict[str, Entry[ArtifactT]]
+    astray: dict[str, str]
+    """By id the names of those that do not lie in the directory that `ids.directory()` makes of it."""
+
+    def found(self, id: str) -> Found[ArtifactT] | None:
+        """What goes by this id; kept for 10,000 entries, the names alone would be a megabyte."""
+        entry = self.entries.get(id)
+        if entry is None:
+            return None
+        name = self.astray.get(id) or ids.directory(id)
+        return Found(name, entry, entry.artifact.id if entry.artifact else None)
+
+
+def settle(found: Iterable[Found[ArtifactT]]) -> Settled[ArtifactT]:
+    """Give each find an id of its own.
 
     An id belongs to the directory that `ids.directory()` makes of it; then, by name, to the one whose
     metadata says it. What loses its id that way is broken, and goes by its directory's name.
     """
-    settled: dict[str, Found[ArtifactT]] = {}
+    settled = Settled[ArtifactT]({}, {})
     rest: list[Found[ArtifactT]] = []
     for each in found:
         wanted = each.entry.id
         if (each.name == wanted and ids.is_plain(wanted)) or _directory(wanted) == each.name:
-            settled[wanted] = each
+            settled.entries[wanted] = each.entry
         else:
             rest.append(each)
     for each in sorted(rest, key=lambda one: (one.says is None, one.name)):
         _place(each, settled)
-    return {wanted: settled[wanted] for wanted in sorted(settled)}
+    return Settled({wanted: settled.entries[wanted] for wanted in sorted(settled.entries)}, settled.astray)
 
 
-def _place(each: Found[ArtifactT], settled: dict[str, Found[ArtifactT]]) -> None:
+def _place(each: Found[ArtifactT], settled: Settled[ArtifactT]) -> None:
     entry = each.entry
     if not _valid(entry.directory, each.name):
         entry.artifact, entry.health = None, Health.BROKEN
         entry.reason, entry.id = "its directory's name is not valid text", own_id(each.name)
         entry.directory = _text(entry.directory)
-    if entry.id in settled:
-        other = settled[entry.id].name
+    if other := settled.found(entry.id):
         if each.says is not None:
             entry.health = Health.BROKEN
-            entry.reason = f"it says that it is {clean(entry.id)}, and so does the directory {clean(other)}"
+            entry.reason = (
+                f"it says that it is {clean(entry.id)}, and so does the directory {clean(other.name)}"
+            )
         entry.id = own_id(each.name)
     number = 2
-    while entry.id in settled:
+    while entry.id in settled.entries:
         entry.id = f"{own_id(each.name)} ({number})"
         number += 1
-    settled[entry.id] = each
+    settled.entries[entry.id] = entry
+    settled.astray[entry.id] = each.name
 
 
 def _valid(path: str, name: str) -> bool:

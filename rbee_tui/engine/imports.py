@@ -100,7 +100,7 @@ def _described(wanted: str, incoming: list[Incoming], files: list[ModelFile], or
         repo=origin.repo,
         revision=origin.commit,
         requested_revision=origin.requested,
-        files=files,
+        files=tuple(files),
         format="gguf" if weights else "safetensors",
         architecture=header.architecture if header else None,
         quantization=quantization,

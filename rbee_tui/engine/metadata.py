@@ -54,7 +54,7 @@ def read(raw: bytes, kind: type[ArtifactT]) -> Document[ArtifactT]:
     return document
 
 
-def _check_places(files: list[ModelFile]) -> None:
+def _check_places(files: tuple[ModelFile, ...]) -> None:
     for file in files:
         if not inside(file.path):
             raise MetadataError(f"{NAME} names the file {clean(file.path)!r}, outside its directory")

@@ -93,7 +93,7 @@ def _same_source(entry: Entry[Model] | None, chosen: Plan) -> bool:
 
 def same_file(model: Model | None, file: PlannedFile) -> ModelFile | None:
     """The file of a model that has the bytes of a planned one, whatever its name."""
-    have = model.files if model else []
+    have = model.files if model else ()
     return next((f for f in have if file.same_bytes(f.size_bytes, f.sha256, f.blob_id)), None)
 
 

@@ -73,7 +73,7 @@ def verify(entry: Entry[Model], stop: threading.Event, progress: Progress, at: s
 def outcome(model: Model, found: Verification, at: str) -> Model:
     """The model with what a verification found of the files that it still has."""
     results = {(check.path, check.size_bytes): check.result for check in found.files}
-    files = [_marked(file, results.get((file.path, file.size_bytes)), at) for file in model.files]
+    files = tuple(_marked(file, results.get((file.path, file.size_bytes)), at) for file in model.files)
     # A download that failed over files that are all right is of no interest any more.
     status = AVAILABLE if found.verified_at and isinstance(model.status, dict) else model.status
     return msgspec.structs.replace(model, files=files, verified_at=found.verified_at, status=status)

@@ -129,7 +129,7 @@ class TestHealth:
     )
     def test_health(self, models: ModelCatalog, sizes: dict[str, int], health: Health):
         """By what is there, and how long it is."""
-        files = [ModelFile(path=name, size_bytes=4) for name in ("a.gguf", "b.gguf")]
+        files = tuple(ModelFile(path=name, size_bytes=4) for name in ("a.gguf", "b.gguf"))
         models.add_model(a_model(files=files))
         for name, size in sizes.items():
             put_file(models, "tiny", b"x" * size, name)
@@ -140,7 +140,7 @@ class TestHealth:
 
     def test_what_changed_just_now_is_arriving(self, models: ModelCatalog):
         """Somebody copies it here."""
-        models.add_model(a_model(files=[ModelFile(path="a.gguf", size_bytes=400)]))
+        models.add_model(a_model(files=(ModelFile(path="a.gguf", size_bytes=400),)))
         put_file(models, "tiny", b"x", "a.gguf")
         assert models.get("tiny").health is Health.ARRIVING
 
@@ -156,7 +156,7 @@ class TestChanges:
 
     def test_unknown_keys_survive(self, models: ModelCatalog):
         """At the top, in the artifact and in each file."""
-        models.add_model(a_model(files=[ModelFile(path="a.gguf", size_bytes=4)]))
+        models.add_model(a_model(files=(ModelFile(path="a.gguf", size_bytes=4),)))
         path = models.path / "tiny" / METADATA
         text = json.loads(path.read_text())
         text["x"] = 1

@@ -24,7 +24,7 @@ def an_entry(**changes) -> Entry[Model]:
     model = msgspec.structs.replace(
         CHOSEN.model,
         repo="acme/tiny",
-        files=[ModelFile(path="tiny.gguf", size_bytes=1000, sha256="a" * 64)],
+        files=(ModelFile(path="tiny.gguf", size_bytes=1000, sha256="a" * 64),),
     )
     model = msgspec.structs.replace(model, **changes)
     return Entry(id=model.id, artifact=model, health=Health.OK)

@@ -161,7 +161,7 @@ def model(
         source_url=f"https://huggingface.co/acme/{name}/resolve/0123456789ab/{name}.gguf",
         repo=f"acme/{name}-GGUF",
         revision="0123456789abcdef0123456789abcdef01234567",
-        files=[file],
+        files=(file,),
         format="gguf",
         quantization=quantization,
         context_length=context,

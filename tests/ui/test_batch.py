@@ -68,7 +68,7 @@ class TestWhatItIsDoneTo:
     def test_what_stays_is_said(self):
         """Files in place, when models are deleted; and the marked that a key does nothing on."""
         file = ModelFile(path="a.gguf", size_bytes=1, outside="/theirs/a.gguf")
-        lines = [ModelLine(a_model("a", files=[file])), ModelLine(a_model("b"))]
+        lines = [ModelLine(a_model("a", files=(file,))), ModelLine(a_model("b"))]
         assert batch._notes(batch._VERBS["Delete"], lines, 1) == [
             "1 of their files lies in place elsewhere, and stays.",
             "1 of the marked is left out: this does nothing on it.",

@@ -22,7 +22,7 @@ class TestText:
 
     def test_a_model(self):
         """With each of its files."""
-        files = [ModelFile(path="a.gguf", size_bytes=4 * MB, sha256="ab" * 32)]
+        files = (ModelFile(path="a.gguf", size_bytes=4 * MB, sha256="ab" * 32),)
         text = said(ModelLine(a_model(files=files, license="mit", repo="acme/tiny")))
         for part in ("Model tiny", "4.9 GB (4,900,000,000 bytes)", "131,072 tokens", "mit", "acme/tiny"):
             assert part in text
@@ -78,7 +78,7 @@ class TestText:
     @pytest.mark.parametrize("payload", PAYLOADS)
     def test_it_is_inert(self, payload):
         """Wherever a string from outside stands."""
-        files = [ModelFile(path=payload, size_bytes=1, role=payload, sha256=payload)]
+        files = (ModelFile(path=payload, size_bytes=1, role=payload, sha256=payload),)
         job = msgspec.structs.replace(
             a_job(model_id=payload, error=payload, hint=payload, repo=payload), files=[a_file(payload)]
         )

@@ -40,7 +40,7 @@ def house(*payloads: str) -> list[dict[str, Any]]:
     """A house in which every string that could come from outside is one of these."""
     models, workers, running, jobs = [], [], [], []
     for number, each in enumerate(payloads):
-        files = [ModelFile(path=each, size_bytes=1, role=each, sha256=each)]
+        files = (ModelFile(path=each, size_bytes=1, role=each, sha256=each),)
         models += [
             a_model(
                 each, name=each, version=each, source_url=each, quantization=each, files=files, license=each,

@@ -50,7 +50,7 @@ def mark_here(found: Sequence[Found], entries: Sequence[Entry[Model]]) -> list[F
     by_hash: dict[str, str] = {}
     by_file: dict[tuple[int, int], str] = {}
     for entry in entries:
-        for file in entry.artifact.files if entry.artifact else []:
+        for file in entry.artifact.files if entry.artifact else ():
             if file.sha256:
                 by_hash.setdefault(file.sha256, entry.id)
             key = _inode(place_of(entry, file))

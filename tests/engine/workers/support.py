@@ -169,7 +169,7 @@ def add_model(house: House, source: Path, model_id: str = MODEL) -> None:
             version="F16",
             size_bytes=size,
             source_url="file:",
-            files=[ModelFile(path="tiny.gguf", size_bytes=size)],
+            files=(ModelFile(path="tiny.gguf", size_bytes=size),),
         )
     )
 
