@@ -133,7 +133,7 @@ class Attempt:
         self._line = Line()
         self._link: Link = wire.link(self._line, buffer)
         self._throttles = throttles
-        self._most = limits.read if few else limits.read // 8
+        self._most = limits.read if few else limits.read // 4
         self._ended = threading.Event()
         """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None

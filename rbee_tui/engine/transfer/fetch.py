@@ -190,11 +190,8 @@ class _Transfer:
                 if sink.holds(block):
                     sink.keep(block)
         self._progress.note = decision.note
-        if not sink.total:
-            if decision.unproven:
-                self._progress.note = "starting at zero: what was there has changed on the disk"
-            with durable.storage("clear", self._part):
-                os.ftruncate(self._handle, 0)
+        if not sink.total and decision.unproven:
+            self._progress.note = "starting at zero: what was there has changed on the disk"
         room.reserve(self._handle, self._part, self._source.size_bytes)
         sink.begin()
         self._checkpointer = Checkpointer(sink, self._limits)

@@ -15,6 +15,10 @@ from rbee_tui.engine.transfer import priority
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
 _READ = 1 << 18
+# Each turn costs a hand-over between threads: it takes more at once where it is behind, and waits for a MiB.
+_READ_BEHIND = 1 << 20
+_BEHIND = 8 << 20
+_WORTH = 1 << 20
 _POLL_SECONDS = 0.1
 
 
@@ -105,7 +109,8 @@ class Follower:
         """Say that the file is there up to `ready`."""
         with self._changed:
             self._ready = max(self._ready, ready)
-            self._changed.notify()
+            if self._is_due():
+                self._changed.notify()
 
     def result(self, wait: float) -> str | None:
         """The hash of the whole file, waiting up to `wait` seconds; None when it is not done yet."""
@@ -126,6 +131,8 @@ class Follower:
         try:
             buffer = memoryview(bytearray(min(_READ, max(1, self._size))))
             while (end := self._next()) is not None:
+                if end - self.position >= _BEHIND and len(buffer) < _READ_BEHIND:
+                    buffer = memoryview(bytearray(_READ_BEHIND))
                 self._take(buffer, end)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -136,9 +143,13 @@ class Follower:
     def _next(self) -> int | None:
         """How far to hash; None at the end."""
         with self._changed:
-            while not self._closed and self._ready <= self.position < self._size:
+            while not self._closed and self.position < self._size and not self._is_due():
                 self._changed.wait()
             return None if self._closed or self.position >= self._size else self._ready
+
+    def _is_due(self) -> bool:
+        """Whether enough is there, or all that is left."""
+        return self._ready - self.position >= min(_WORTH, self._size - self.position)
 
     def _take(self, buffer: memoryview, end: int) -> None:
         while self.position < end and not self._closed:

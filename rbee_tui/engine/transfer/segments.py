@@ -104,5 +104,5 @@ def length(rate: float, asking: float, shortest: int, longest: int, times: float
 
 def clip(gap: Gap, size: int, grid: int) -> Gap:
     """The beginning of a gap: about `size` bytes, up to the end of a block."""
-    end = gap.start - gap.start % grid + max(grid, size - size % grid)
+    end = gap.start - gap.start % grid + max(1, round(size / grid)) * grid
     return Gap(gap.start, min(gap.end, end))

@@ -1,8 +1,9 @@
 """Whether a gentle download makes way for another on the same line, and comes back: root only, Linux.
 
-Usage: `python tests/benchmarks/transfer/gentle.py [--mbit 40]`. nginx is behind a router that lets through so
-many Mbit/s and holds 300 ms of them, as those at home do. A download, an ordinary one and then a gentle one,
-has the line to itself, then beside curl, then to itself again. Rates in MB/s.
+Usage: `python tests/benchmarks/transfer/gentle.py [--mbit 40] [--senders reno,bbr] [--rounds 3]`. nginx is
+behind a router that lets through so many Mbit/s and holds 300 ms of them, as those at home do; it sends under
+each congestion control that is named. A download, an ordinary one and then a gentle one, has the line to
+itself, then beside curl, then to itself again. Rates in MB/s.
 """
 
 import argparse
@@ -40,7 +41,7 @@ http {{
 
 
 @contextmanager
-def line(mbit: int) -> Iterator[None]:
+def line(mbit: int, senders: str) -> Iterator[None]:
     """A narrow line: a router's namespace with the queue, and the far end's behind it.
 
     The queue is not the sender's own: Linux keeps those short by itself.
@@ -63,6 +64,7 @@ def line(mbit: int) -> Iterator[None]:
             run(f"ip -n {near} addr add {there}/24 dev {name}2")
             run(f"ip -n {near} link set {name}2 up")
         run(f"ip netns exec {ROUTER} sysctl -qw net.ipv4.ip_forward=1")
+        run(f"ip netns exec {FAR} sysctl -qw net.ipv4.tcp_congestion_control={senders}")
         run(f"ip route add {THERE}/32 via {NEAR}")
         run(f"ip -n {FAR} route add default via {MIDDLE}")
         shape = f"tbf rate {mbit}mbit burst 64kbit latency 300ms"
@@ -143,7 +145,8 @@ def measure(endpoint: str, url: str, place: Path, *, gentle: bool) -> None:
         thread.join()
     said = ", ".join(f"{rate:.2f}" for rate in after)
     print(
-        f"{name:7} alone {alone:.2f}; beside curl {beside:.2f}, curl {theirs:.2f}; after {said} (10 s each)"
+        f"{name:7} alone {alone:.2f}; beside curl {beside:.2f}, curl {theirs:.2f}; after {said} (10 s each)",
+        flush=True,
     )
 
 
@@ -151,12 +154,17 @@ def main() -> None:
     """Both in one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mbit", type=int, default=40)
-    mbit = parser.parse_args().mbit
-    with tempfile.TemporaryDirectory(prefix="rbee-gentle-") as name:
-        place = Path(name)
-        with line(mbit), storage(place) as url, hub(url) as endpoint:
-            for gentle in (False, True):
-                measure(endpoint, url, place, gentle=gentle)
+    parser.add_argument("--senders", default="reno,bbr")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    for senders in options.senders.split(","):
+        print(f"senders with {senders}", flush=True)
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory(prefix="rbee-gentle-") as name:
+                place = Path(name)
+                with line(options.mbit, senders), storage(place) as url, hub(url) as endpoint:
+                    for gentle in (False, True):
+                        measure(endpoint, url, place, gentle=gentle)
 
 
 if __name__ == "__main__":

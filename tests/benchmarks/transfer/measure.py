@@ -188,6 +188,14 @@ def prepare(www: Path, size: int) -> Listing:
     return listing
 
 
+def compile_limit(scratch: Path) -> Path:
+    """What C can do, compiled."""
+    limit = scratch / "limit"
+    words = ["gcc", "-O2", "-D_GNU_SOURCE", "-o", limit, HERE / "limit.c", "-lcrypto", "-lpthread"]
+    subprocess.run(words, check=True)
+    return limit
+
+
 def total(listing: Listing, repo: str) -> int:
     """Bytes of a repository."""
     return sum(size for size, _ in listing.repos[repo].values())
@@ -241,11 +249,7 @@ def main() -> None:
         raise SystemExit(f"needs {', '.join(missing)}")
     with tempfile.TemporaryDirectory(prefix="rbee-bench-") as name:
         scratch = Path(name)
-        limit = scratch / "limit"
-        subprocess.run(
-            ["gcc", "-O2", "-D_GNU_SOURCE", "-o", limit, HERE / "limit.c", "-lcrypto", "-lpthread"],
-            check=True,
-        )
+        limit = compile_limit(scratch)
         listing = prepare(scratch / "www", int(options.gib * (1 << 30)))
         machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")

@@ -24,6 +24,7 @@ class TestSegments:
         assert clip(Gap(3 * MIB, 100 * MIB), 32 * MIB, GRID) == Gap(3 * MIB, 32 * MIB)
         assert clip(Gap(30 * MIB, 33 * MIB), 32 * MIB, GRID) == Gap(30 * MIB, 33 * MIB)
         assert clip(Gap(0, 100 * MIB), 1000, GRID) == Gap(0, GRID)
+        assert clip(Gap(0, 100 * MIB), 31 * MIB, GRID) == Gap(0, 32 * MIB)
 
     def test_longer_where_asking_takes_long(self) -> None:
         """Asking for a segment is a twentieth of fetching it, between the shortest and the longest."""

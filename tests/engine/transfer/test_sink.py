@@ -58,8 +58,9 @@ class TestStreams:
         assert hashing.block_digest(sunk.handle, 0, GRID) == whole.digest
         assert sunk.progress.received == GRID + 500
 
-    def test_the_hash_follows_the_beginning_only(self, sunk: Sunk) -> None:
+    def test_the_hash_follows_the_beginning_only(self, sunk: Sunk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Bytes behind a hole wait; when it is filled the hash goes on to them."""
+        monkeypatch.setattr(hashing, "_WORTH", 1)
         rear, front = sunk.sink.stream(GRID), sunk.sink.stream(0)
         sunk.sink.write(rear, memoryview(DATA)[GRID:])
         sunk.sink.write(front, memoryview(DATA)[: GRID // 2])
@@ -67,6 +68,18 @@ class TestStreams:
         sunk.sink.write(front, memoryview(DATA)[GRID // 2 : GRID])
         wait_until(lambda: sunk.progress.hashed == len(DATA))
         assert sunk.sink.gap() is None
+
+    def test_the_hash_wakes_for_what_is_worth_it(self, sunk: Sunk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It leaves a few bytes until there are more, and takes all that is left however little."""
+        monkeypatch.setattr(hashing, "_WORTH", len(DATA) - 10)
+        stream = sunk.sink.stream(0)
+        sunk.sink.write(stream, memoryview(DATA)[:-11])
+        assert sunk.sink.follower.result(0.05) is None
+        assert sunk.progress.hashed == 0
+        sunk.sink.write(stream, memoryview(DATA)[-11:-5])
+        wait_until(lambda: sunk.progress.hashed == len(DATA) - 5)
+        sunk.sink.write(stream, memoryview(DATA)[-5:])
+        wait_until(lambda: sunk.progress.hashed == len(DATA))
 
 
 class TestCheckpoints:

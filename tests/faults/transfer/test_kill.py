@@ -64,10 +64,11 @@ class TestKilled:
 
     def one_file(self, place: Place, dice: random.Random, kills: int) -> None:
         with Hub(content(dice.randrange(1 << 30), SIZE), rate=RATE) as hub:
-            reached = 0
-            for _ in range(kills):
+            reached, longest = 0, dice.randrange(kills)
+            for kill in range(kills):
                 process = start(hub, place)
-                reached += dice.randrange(SIZE // (kills + 2))
+                # One of them comes late enough for a piece of each connection to be written down.
+                reached += SIZE // 4 if kill == longest else dice.randrange(SIZE * 3 // 4 // (kills + 2))
                 wait_until(lambda: hub.sent > reached or process.poll() is not None, 30)  # noqa: B023 - waited for here
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
