@@ -38,10 +38,10 @@ class Found(msgspec.Struct, Generic[ArtifactT], gc=False):
     """Whether its metadata has another mode than ours have: it came by another hand."""
 
 
-def names_in(path: str) -> list[str]:
+def names_in(path: str) -> Iterator[str]:
     """The names in a catalog's directory that stand for something: all but hidden ones and stray files."""
     with os.scandir(path) as found:
-        return [item.name for item in found if item.name[0] != "." and _counts(item)]
+        yield from (item.name for item in found if item.name[0] != "." and _counts(item))
 
 
 def _counts(item: os.DirEntry[str]) -> bool:
@@ -63,9 +63,11 @@ def read_all(base: str, kind: type[ArtifactT]) -> Iterator[Found[ArtifactT]]:
 
 def read_each(base: str, kind: type[ArtifactT]) -> Iterator[Found[ArtifactT]]:
     """What lies under every name, sorted; raises OSError when the catalog itself cannot be listed."""
-    for name in sorted(names_in(base)):
+    # Each name goes as its entry comes, so that thousands of entries take the room of their names.
+    names = sorted(names_in(base), reverse=True)
+    while names:
         with suppress(FileNotFoundError):  # removed since its name was read: no entry
-            yield read(base, name, kind)
+            yield read(base, names.pop(), kind)
 
 
 def _share(entry: Entry[Any], model: Model, values: dict[Any, Any]) -> None:

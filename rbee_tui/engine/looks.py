@@ -1,15 +1,16 @@
 """What a catalog's directory looks like, in few bytes: two looks tell what other hands changed since."""
 
 import os
+import re
 from array import array
 from collections.abc import Iterator
+from io import StringIO
 from typing import NamedTuple
 
 from rbee_tui.engine import entries
 from rbee_tui.engine.metadata import NAME
 
-_BETWEEN = "/"
-"""No name can hold it."""
+_NAME = re.compile("[^/]+")
 
 
 class Look(NamedTuple):
@@ -23,13 +24,21 @@ class Look(NamedTuple):
 
     def each(self) -> Iterator[tuple[str, int]]:
         """The names with their stamps."""
-        return zip(self.names.split(_BETWEEN), self.stamps, strict=False)  # of no name a split makes one
+        names = (found[0] for found in _NAME.finditer(self.names))
+        return zip(names, self.stamps, strict=True)
 
 
 def look(base: str) -> Look:
     """Look at a catalog's directory; raises OSError when it cannot be listed."""
-    names = entries.names_in(base)
-    return Look(_BETWEEN.join(names), array("q", _stamps(base, names)))
+    names, stamps = StringIO(), array("q")
+    at = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in entries.names_in(base):
+            names.write(f"{name}/")
+            stamps.append(_stamp(at, name))
+    finally:
+        os.close(at)
+    return Look(names.getvalue(), stamps)
 
 
 def differing(one: Look, other: Look) -> set[str]:
@@ -37,33 +46,24 @@ def differing(one: Look, other: Look) -> set[str]:
     if one == other:
         return set()
     if one.names == other.names:
-        both = zip(one.each(), other.stamps, strict=False)
+        both = zip(one.each(), other.stamps, strict=True)
         return {name for (name, before), after in both if before != after}
-    before, after = dict(one.each()), dict(other.each())
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    known = dict(one.each())
+    anew = {name for name, stamp in other.each() if known.pop(name, None) != stamp}
+    return anew | known.keys()
 
 
-def _stamps(base: str, names: list[str]) -> Iterator[int]:
-    """Of each name a number that changes when its metadata is replaced, or a file beside it comes or goes.
+def _stamp(at: int, name: str) -> int:
+    """A number that changes when a name's metadata is replaced, or a file beside it comes or goes; 0 if gone.
 
-    Relative to the catalog's own directory, so that the system need not walk down to it each time. A name
-    that is gone by now has 0.
+    Relative to the catalog's own directory, so that the system need not walk down to it each time.
     """
-    ask = os.stat
-    at = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in names:
-            try:
-                place = ask(name, dir_fd=at, follow_symlinks=False)
-            except OSError:
-                yield 0
-                continue
-            try:
-                inner = ask(f"{name}/{NAME}", dir_fd=at, follow_symlinks=False)
-            except OSError:
-                yield hash((place.st_ino, place.st_mtime_ns))
-            else:
-                seen = (inner.st_ino, inner.st_size, inner.st_mtime_ns)
-                yield hash((place.st_ino, place.st_mtime_ns, *seen))
-    finally:
-        os.close(at)
+        place = os.stat(name, dir_fd=at, follow_symlinks=False)
+    except OSError:
+        return 0
+    try:
+        inner = os.stat(f"{name}/{NAME}", dir_fd=at, follow_symlinks=False)
+    except OSError:
+        return hash((place.st_ino, place.st_mtime_ns))
+    return hash((place.st_ino, place.st_mtime_ns, inner.st_ino, inner.st_size, inner.st_mtime_ns))

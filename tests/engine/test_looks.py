@@ -17,7 +17,7 @@ OLD_NS = 1_700_000_000_000_000_000
 
 def seen(**stamps: int) -> Look:
     """A look that found these names, in this order."""
-    return Look("/".join(stamps), array("q", stamps.values()))
+    return Look("".join(f"{name}/" for name in stamps), array("q", stamps.values()))
 
 
 class TestDiffering:
