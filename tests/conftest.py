@@ -42,6 +42,8 @@ def _clean_environment(
         "HTTPS_PROXY",
         "http_proxy",
         "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
         "NO_COLOR",
     ):
         monkeypatch.delenv(name, raising=False)

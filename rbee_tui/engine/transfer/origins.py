@@ -2,7 +2,7 @@
 
 import os
 import ssl
-import urllib.request
+import sys
 from functools import cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -32,11 +32,13 @@ def origin(url: str) -> Origin:
 
 def proxy_of(here: Origin) -> str | None:
     """The proxy's address that the environment names for an origin; raises UsageError for one of no use."""
-    if urllib.request.proxy_bypass(f"{here.host}:{here.port}"):
+    if not _may_name_proxies():
         return None
+    import urllib.request  # noqa: PLC0415 - 0.4 MB that only who has a proxy pays
+
     proxies = urllib.request.getproxies()
     proxy = proxies.get(here.scheme) or proxies.get("all")
-    if not proxy:
+    if not proxy or urllib.request.proxy_bypass(f"{here.host}:{here.port}"):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     scheme = urlsplit(proxy).scheme
@@ -46,6 +48,12 @@ def proxy_of(here: Origin) -> str | None:
             hint="name an http:// or https:// proxy in HTTPS_PROXY, or the host in NO_PROXY",
         )
     return proxy
+
+
+def _may_name_proxies() -> bool:
+    """Whether there is anything to read: a variable for a scheme, or, on macOS, the system's settings."""
+    named = (name.lower() for name in os.environ)
+    return sys.platform == "darwin" or any(name.endswith("_proxy") and name != "no_proxy" for name in named)
 
 
 def trust() -> ssl.SSLContext:
