@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,7 @@ class JobStore:
 
     def __init__(self, root: Root) -> None:
         self.root = root
+        self._jobs = root.jobs
         self._known: dict[str, tuple[tuple[int, int], Record]] = {}
 
     def records_lock(self, verb: str) -> Lock:
@@ -188,7 +190,13 @@ class JobStore:
             await asyncio.sleep(0.05)
 
     def _path(self, job_id: str) -> Path:
-        return self.root.jobs / f"{job_id}.json"
+        return _file(self._jobs, f"{job_id}.json")
 
     def _run_path(self, job_id: str) -> Path:
-        return self.root.jobs / f"{job_id}.run"
+        return _file(self._jobs, f"{job_id}.run")
+
+
+@lru_cache(4 * KEEP_ENDED)
+def _file(directory: Path, name: str) -> Path:
+    """The same path for the same name: while downloads run, a thousand a second are asked for."""
+    return directory / name
