@@ -2,8 +2,6 @@
 
 import os
 import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.meter import Meter
 from rbee_tui.engine.transfer import priority
+from rbee_tui.engine.transfer.gauge import Peer
 from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.segments import Segment
 from rbee_tui.engine.transfer.sink import Sink, Stream
@@ -23,8 +22,6 @@ from rbee_tui.engine.transfer.throttle import Throttle
 if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Body, Link, Wire
 
-_TCP_INFO_BYTES, _RTT, _RCV_RTT = 104, 68, 92
-"""Of Linux' `struct tcp_info`: as much of it as is looked at, and where tcpi_rtt and tcpi_rcv_rtt stand."""
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
 _SLOW_READ = 64 << 10  # what a connection waits for is held in memory meanwhile
@@ -60,16 +57,18 @@ class Line:
                     # The other side was quicker.
                     continue
 
-    def trips(self) -> list[int]:
-        """The round-trip time of its last connection in microseconds; none where the system does not tell.
-
-        Those before it led there, and idle now.
-        """
-        if sys.platform != "linux":
-            return []
+    @property
+    def peer(self) -> Peer | None:
+        """The other end of its last connection, which brings the file; those before it led there."""
         with self._lock, suppress(OSError):
-            return [_trip(copy) for copy in self._copies[-1:]]
-        return []
+            return self._copies[-1].getpeername() if self._copies else None
+        return None
+
+    def fit(self, buffer: int) -> None:
+        """Give the connection that brings the file a receive buffer of so many bytes, while it runs."""
+        with self._lock, suppress(OSError):
+            if self._copies:
+                self._copies[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
 
     def close(self) -> None:
         """Let go of the copies."""
@@ -78,13 +77,6 @@ class Line:
             for copy in self._copies:
                 copy.close()
             self._copies.clear()
-
-
-def _trip(connection: socket.socket) -> int:
-    """The kernel's estimate: a receiver's own where it has one, as it sends next to nothing."""
-    raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-    (sent,), (received,) = struct.unpack_from("=I", raw, _RTT), struct.unpack_from("=I", raw, _RCV_RTT)
-    return received or sent
 
 
 class Supply(Protocol):
@@ -253,9 +245,14 @@ class Attempt:
                 self._ended.wait(wait)
         return data
 
-    def trips(self) -> list[int]:
-        """The round-trip times of its connections in microseconds, where the system tells them."""
-        return self._line.trips()
+    @property
+    def peer(self) -> Peer | None:
+        """Who it is connected with; None while it is not."""
+        return self._line.peer
+
+    def fit(self, buffer: int) -> None:
+        """Change its receive buffer, in bytes, while it runs."""
+        self._line.fit(buffer)
 
     def _write(self, stream: Stream, segment: Segment, data: bytes) -> bool:
         """Write what is still its own of what was read; False when it is to stop."""

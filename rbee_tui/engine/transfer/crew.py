@@ -13,7 +13,7 @@ from rbee_tui.engine.transfer.segments import Segment, Victim
 from rbee_tui.engine.transfer.sink import Sink
 from rbee_tui.engine.transfer.source import Limits, Progress
 from rbee_tui.engine.transfer.spans import Gap
-from rbee_tui.engine.transfer.throttle import Gentle
+from rbee_tui.engine.transfer.throttle import LARGEST_BUFFER, Gentle, buffer
 from rbee_tui.engine.transfer.traffic import Load, Traffic
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ class Crew:
         self._patience = patience
         self._budget = traffic.budget(endpoint)
         self._throttle = traffic.throttle
+        self._gauge = traffic.gauge
         self._gentle = Gentle() if gentle else None
+        self._throttles = [self._throttle, *([self._gentle.throttle] if self._gentle else [])]
+        self._buffer: int | None = None
         self._limits = limits
         self._progress = progress
         self._watched: list[_Watched] = []
@@ -193,7 +196,9 @@ class Crew:
         """Open connections while they are worth it; the first one shows what the server does."""
         if now < self._not_before:
             return
-        while self._budget.may_hire(self) and (self.hired == 0 or (self._opened and self._ranges)):
+        # Several connections take several shares of a line: a gentle transfer has one.
+        more = self._opened and self._ranges and not self._gentle
+        while self._budget.may_hire(self) and (self.hired == 0 or more):
             with self._lock:
                 segment = self._take(None)
                 if segment is None:
@@ -205,8 +210,8 @@ class Crew:
                     self,
                     self._limits,
                     self._changed.set,
-                    throttles=[self._throttle, *([self._gentle.throttle] if self._gentle else [])],
-                    buffer=self._throttle.buffer(self._budget.wanted),
+                    throttles=self._throttles,
+                    buffer=buffer(self._throttles, self._budget.wanted),
                     few=self._budget.wanted <= self._limits.connections_first,
                 )
                 self._watched.append(_Watched(attempt, self._limits))
@@ -300,5 +305,15 @@ class Crew:
         )
         if self._gentle:
             rate = sum(each.attempt.meter.rate for each in self._watched)
-            self._gentle.look([t for each in self._watched for t in each.attempt.trips()], rate, now)
+            peer = next(filter(None, (each.attempt.peer for each in self._watched)), None)
+            self._gentle.look(self._gauge.look(peer, now) if peer else None, rate, now)
+        self._fit()
         self._budget.report(self, load, now)
+
+    def _fit(self) -> None:
+        """Let the buffers of the connections follow a cap that has changed."""
+        wanted = buffer(self._throttles, self._connected)
+        if wanted != self._buffer:
+            self._buffer = wanted
+            for each in self._watched:
+                each.attempt.fit(wanted or LARGEST_BUFFER)

@@ -1,16 +1,19 @@
 """A bandwidth cap that is exact and smooth, and the gentleness that finds its own."""
 
 import threading
-from statistics import median
+from collections.abc import Iterable
+
+from rbee_tui.engine.transfer.gauge import Trip
 
 _CHUNK_SECONDS = 0.01
 _SMALLEST_CHUNK = 2 << 10
 _BUFFER_SECONDS = 0.05
-_SMALLEST_BUFFER, _LARGEST_BUFFER = 4 << 10, 4 << 20
-_CHANGE_SECONDS = 1.0  # a change of the rate takes a while to show in the round trips
-_RECOVERY = 1.1
+_SMALLEST_BUFFER, LARGEST_BUFFER = 4 << 10, 4 << 20
+# A change of the rate takes a while to show: when it is lowered, the system's buffers are filled first.
+_YIELD_SECONDS, _RECOVER_SECONDS = 2.0, 1.0
+_RECOVERY = 1.25
 _SLOWEST = 64 << 10
-_SLACK_MICROSECONDS = 10_000  # below this a doubled round trip is the machine's own noise
+_SLACK_SECONDS = 0.05  # below this a doubled handshake is noise, or a burst of our own
 
 
 class Throttle:
@@ -49,7 +52,7 @@ class Throttle:
             return max(0.0, self._clock - now)
 
     def buffer(self, connections: int) -> int | None:
-        """The receive buffer for a new connection, in bytes; None for the system's own.
+        """The receive buffer for each of so many connections, in bytes; None for the system's own.
 
         A large one would let the server run ahead of the cap.
         """
@@ -57,36 +60,43 @@ class Throttle:
         if rate is None:
             return None
         wanted = int(rate * _BUFFER_SECONDS / max(1, connections))
-        return min(_LARGEST_BUFFER, max(_SMALLEST_BUFFER, wanted))
+        return min(LARGEST_BUFFER, max(_SMALLEST_BUFFER, wanted))
+
+
+def buffer(throttles: Iterable[Throttle], connections: int) -> int | None:
+    """As `Throttle.buffer()` for connections that several throttles hold back: the smallest."""
+    found = [throttle.buffer(connections) for throttle in throttles]
+    return min((each for each in found if each is not None), default=None)
 
 
 class Gentle:
-    """Yields to others on the line: when its round trips take twice as long as they could, half the rate.
+    """Yields to others on the line: where a handshake takes twice as long as it could, half the rate.
 
-    Pure but for the throttle that it sets; rates in bytes per second, round trips in microseconds.
+    Alone again it doubles up to half of what it had, then goes on slowly. Pure but for the throttle it sets;
+    rates in bytes per second.
     """
 
     def __init__(self) -> None:
         self.throttle = Throttle()
-        self._least: int | None = None
-        self._changed_at = float("-inf")
+        self._not_before = float("-inf")
+        self._yields = False
+        self._reached = 0.0
+        """The rate at which somebody else was noticed."""
 
-    def look(self, trips: list[int], rate: float, now: float) -> None:
-        """Take the round-trip times of the connections and the rate that they have together."""
-        trips = [trip for trip in trips if trip > 0]
-        if not trips:
-            return
-        least = min(trips)
-        self._least = least if self._least is None else min(self._least, least)
-        if now - self._changed_at < _CHANGE_SECONDS:
+    def look(self, trip: Trip | None, rate: float, now: float) -> None:
+        """Take the newest handshake, and the rate of all connections together at `now`."""
+        if trip is None or trip.began < self._not_before:
             return
         current = self.throttle.rate
-        if median(trips) > 2 * self._least + _SLACK_MICROSECONDS:
-            self._changed_at = now
+        if trip.took > 2 * trip.quickest + _SLACK_SECONDS:
+            self._not_before = now + _YIELD_SECONDS
             base = rate if current is None else min(rate or current, current)
+            self._reached = self._reached if self._yields else base
+            self._yields = True
             self.throttle.rate = max(_SLOWEST, int(base / 2))
         elif current is not None:
-            self._changed_at = now
-            faster = int(current * _RECOVERY)
+            self._not_before = now + _RECOVER_SECONDS
+            self._yields = False
+            faster = int(current * (2 if 4 * current <= self._reached else _RECOVERY))
             # A cap far above what arrives is none.
             self.throttle.rate = None if faster > 4 * max(rate, _SLOWEST) else faster

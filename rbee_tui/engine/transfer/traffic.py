@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from rbee_tui.engine.transfer import shares
+from rbee_tui.engine.transfer.gauge import Gauge
 from rbee_tui.engine.transfer.shares import Claim
 from rbee_tui.engine.transfer.source import Limits
 from rbee_tui.engine.transfer.throttle import Throttle
@@ -146,6 +147,7 @@ class Traffic:
         self._budgets: dict[str, Budget] = {}
         self.throttle = Throttle()
         """The cap of everything that this process receives."""
+        self.gauge = Gauge()
         self._lock = threading.Lock()
 
     def elsewhere(self, others: Mapping[str, Elsewhere]) -> None:

@@ -38,7 +38,6 @@ from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.source import Limits, Source
 from rbee_tui.engine.transfer.spans import Gap
 
-_GATHERED = 256 << 10
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
 
 
@@ -64,7 +63,7 @@ class Body:
         """
         with _faults(self._host):
             if fast and self._records:
-                data = self._response.read(min(count, _GATHERED), decode_content=False)
+                data = self._response.read(count, decode_content=False)
             else:
                 data = self._response.read1(count, decode_content=False)
             if self._left is not None:

@@ -1,15 +1,17 @@
 """The cap: exact, smooth, changeable while it runs; and gentleness, which finds its own."""
 
 import socket
-import sys
+import threading
 import time
 
+import msgspec
 import pytest
 
 from rbee_tui.engine.transfer import Traffic
 from rbee_tui.engine.transfer.attempt import Line
-from rbee_tui.engine.transfer.throttle import Gentle, Throttle
-from tests.engine.transfer.server import MANY, Hub, Place, content, running, wait_until
+from rbee_tui.engine.transfer.gauge import Gauge, Peer, Trip, handshake
+from rbee_tui.engine.transfer.throttle import Gentle, Throttle, buffer
+from tests.engine.transfer.server import FAST, MANY, Hub, Place, content, running, wait_until
 
 
 class TestClock:
@@ -77,70 +79,187 @@ class TestCap:
         assert place.target.read_bytes() == data
 
 
+class TestBuffers:
+    """What the server may run ahead by follows the cap, also of a connection that is there already."""
+
+    def test_the_smallest_of_several(self) -> None:
+        """Each throttle that has a cap counts."""
+        assert buffer([Throttle(), Throttle()], 4) is None
+        assert buffer([Throttle(8_000_000), Throttle(), Throttle(4_000_000)], 4) == 50_000
+
+    def test_of_the_last_connection(self) -> None:
+        """The one that brings the file, not the one that led there; a closed line is left alone."""
+        line = Line()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            first, last = (line.attach(socket.create_connection(listener.getsockname())) for _ in range(2))
+            before = first.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            line.fit(20_000)
+            assert first.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before
+            # Linux doubles what it is told, for its own needs.
+            assert 20_000 <= last.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 40_000
+            assert line.peer == listener.getsockname()
+            line.close()
+            line.fit(10_000)
+            assert line.peer is None
+            first.close()
+            last.close()
+
+    def test_follow_a_cap_that_changes(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Told once for each change, and the largest where there is no cap any more."""
+        told = list[int]()
+        monkeypatch.setattr(Line, "fit", lambda _, buffer: told.append(buffer))
+        one = msgspec.structs.replace(FAST, connections_first=1, connections_least=1, connections_most=1)
+        traffic = Traffic(one)
+        with (
+            Hub(content(1, 32_000_000), rate=2_000_000) as hub,
+            running(hub, place, limits=one, traffic=traffic) as (_, progress, results),
+        ):
+            wait_until(lambda: progress.received > 0)
+            assert not told
+            traffic.throttle.rate = 1_000_000
+            wait_until(lambda: bool(told))
+            traffic.throttle.rate = None
+            wait_until(lambda: len(told) > 1)
+            assert told == [50_000, 4 << 20]
+            assert not results
+
+
 class TestGentle:
-    """Round trips that grow mean that somebody else waits."""
+    """A handshake that takes longer than it could means that somebody waits on the line."""
 
     def test_halves_and_recovers(self) -> None:
-        """Half the rate when round trips double, slowly back when they do not; no cap in the end."""
+        """Half the rate while it takes twice as long, slowly back when it does not; no cap in the end."""
         gentle = Gentle()
-        gentle.look([50_000], 8e6, 0.0)
+        gentle.look(None, 8e6, 0.0)
+        gentle.look(Trip(0.0, 0.05, 0.05), 8e6, 0.1)
         assert gentle.throttle.rate is None
-        gentle.look([150_000], 8e6, 1.0)
+        gentle.look(Trip(0.5, 0.2, 0.05), 8e6, 1.0)
         assert gentle.throttle.rate == 4_000_000
-        gentle.look([150_000], 4e6, 1.5)
-        assert gentle.throttle.rate == 4_000_000, "not more than once a second"
-        gentle.look([150_000], 4e6, 2.1)
+        gentle.look(Trip(2.9, 0.2, 0.05), 4e6, 3.5)
+        assert gentle.throttle.rate == 4_000_000, "what is on the way by then says nothing of the new rate"
+        gentle.look(Trip(3.0, 0.2, 0.05), 4e6, 3.6)
         assert gentle.throttle.rate == 2_000_000
-        gentle.look([55_000], 2e6, 3.2)
-        assert gentle.throttle.rate == 2_200_000
-        gentle.look([55_000], 2e6, 3.5)
-        assert gentle.throttle.rate == 2_200_000, "slowly, however often it looks"
-        for second in range(5, 60):
-            gentle.look([50_000], 2e6, float(second))
+        gentle.look(Trip(6.0, 0.055, 0.05), 2e6, 6.1)
+        assert gentle.throttle.rate == 4_000_000
+        gentle.look(Trip(6.5, 0.055, 0.05), 2e6, 6.6)
+        assert gentle.throttle.rate == 4_000_000, "slowly, however often it looks"
+        for second in range(8, 30):
+            gentle.look(Trip(second, 0.05, 0.05), 2e6, second)
         assert gentle.throttle.rate is None
 
-    def test_one_that_is_lucky_does_not_hide_the_others(self) -> None:
-        """The usual round trip counts; the shortest only shows what is possible."""
+    def test_comes_back_quickly_to_half_of_what_it_had(self) -> None:
+        """From a little it doubles each second until then; what it had is the rate before it yielded."""
+        gentle, caps = Gentle(), list[int | None]()
+        for second in (0, 3, 6, 9):
+            gentle.look(Trip(second, 0.3, 0.01), 8e6 / 2 ** (second // 3), second)
+        assert gentle.throttle.rate == 500_000
+        for second in range(12, 17):
+            gentle.look(Trip(second, 0.01, 0.01), gentle.throttle.rate or 0, second)
+            caps.append(gentle.throttle.rate)
+        assert caps == [1_000_000, 2_000_000, 4_000_000, 5_000_000, 6_250_000]
+
+    def test_never_less_than_a_little(self) -> None:
+        """However long somebody else is there, some bytes arrive."""
         gentle = Gentle()
-        gentle.look([1000, 1000, 1000], 8e6, 0.0)
-        gentle.look([1000, 90_000, 90_000], 8e6, 2.0)
-        assert gentle.throttle.rate == 4_000_000
-
-    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux: it asks for TCP_INFO")
-    def test_what_the_system_tells(self) -> None:
-        """The round trip of the connection that brings something, not of the one that led there."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            line = Line()
-            pairs = [
-                (line.attach(socket.create_connection(listener.getsockname())), listener.accept()[0])
-                for _ in range(2)
-            ]
-            there, here = pairs[1]
-
-            def quick() -> bool:
-                here.sendall(bytes(64 << 10))
-                left = 64 << 10
-                while left:
-                    left -= len(there.recv(left))
-                (trip,) = line.trips()
-                return 0 < trip < 10_000
-
-            wait_until(quick, 20)
-            line.close()
-            for pair in pairs:
-                for each in pair:
-                    each.close()
+        for second in range(0, 60, 3):
+            gentle.look(Trip(second, 0.3, 0.01), 8e6, second)
+        assert gentle.throttle.rate == 64 << 10
 
     def test_noise_on_a_fast_line_is_nothing(self) -> None:
-        """On loopback a round trip of 0.1 ms may well double."""
+        """On loopback a handshake of 0.1 ms may well double."""
         gentle = Gentle()
-        gentle.look([100], 8e6, 0.0)
-        gentle.look([5000], 8e6, 1.0)
-        gentle.look([], 8e6, 2.0)
+        gentle.look(Trip(0.0, 0.005, 0.0001), 8e6, 1.0)
         assert gentle.throttle.rate is None
 
     def test_a_gentle_fetch(self, place: Place) -> None:
-        """It fetches like any other where nobody else is."""
-        with Hub(content(1)) as hub:
-            place.fetch(hub.source(), limits=MANY, gentle=True)
-        assert place.target.read_bytes() == content(1)
+        """It fetches like any other where nobody else is, over one connection."""
+        data = content(1, 4_000_000)
+        with (
+            Hub(data, rate=2_000_000) as hub,
+            running(hub, place, limits=MANY, gentle=True) as (_, seen, done),
+        ):
+            counts = set[int]()
+            wait_until(lambda: counts.add(seen.connections) or bool(done))
+            assert max(counts) == 1
+        assert place.target.read_bytes() == data
+
+    def test_a_fetch_on_a_crowded_line(self, place: Place) -> None:
+        """It looks at its own server, and lowers its own rate alone."""
+        asked = list[Peer]()
+
+        def ask(peer: Peer) -> float:
+            asked.append(peer)
+            return 0.5 if crowded else 0.01
+
+        crowded = False
+        traffic = Traffic(MANY)
+        traffic.gauge = Gauge(ask)
+        with (
+            Hub(content(1, 32_000_000), rate=400_000) as hub,
+            running(hub, place, limits=MANY, traffic=traffic, gentle=True) as (_, progress, results),
+        ):
+
+            def rate() -> float:
+                before, began = progress.received, time.monotonic()
+                wait_until(lambda: progress.received - before > 200_000)
+                return (progress.received - before) / (time.monotonic() - began)
+
+            wait_until(lambda: bool(asked))
+            free = rate()
+            crowded = True
+            wait_until(lambda: rate() < 0.6 * free, 20)
+            host, port = hub.url("cdn").removeprefix("http://").split(":")
+            assert asked[-1] == (host, int(port))
+            assert traffic.throttle.rate is None
+            assert not results
+
+
+class TestGauge:
+    """Handshakes, timed beside the file."""
+
+    def test_tells_the_newest_and_the_quickest(self) -> None:
+        """Each answer is the newest; the quickest stays known, and is forgotten after a minute unasked."""
+        answers = [0.2, 0.1, 0.3, 0.4]
+        gauge, peer = Gauge(lambda _: answers.pop(0)), ("192.0.2.1", 443)
+
+        def after(left: int, now: float) -> Trip | None:
+            gauge.look(peer, now)
+            wait_until(lambda: len(answers) == left)
+            return told(now)
+
+        def told(now: float) -> Trip | None:
+            wait_until(lambda: (trip := gauge.look(peer, now)) is not None and trip.began == now)
+            return gauge.look(peer, now)
+
+        assert after(3, 10.0) == Trip(10.0, 0.2, 0.2)
+        assert after(2, 10.6) == Trip(10.6, 0.1, 0.1)
+        assert after(1, 11.2) == Trip(11.2, 0.3, 0.1)
+        assert after(0, 80.0) == Trip(80.0, 0.4, 0.4)
+
+    def test_asks_one_at_a_time_and_not_more_than_twice_a_second(self) -> None:
+        """A peer that does not answer is asked once, whoever looks however often."""
+        asked, answer = list[Peer](), threading.Event()
+
+        def ask(peer: Peer) -> None:
+            asked.append(peer)
+            answer.wait(20)
+
+        gauge = Gauge(ask)
+        for now in (0.0, 0.1, 0.4, 5.0, 50.0):
+            assert gauge.look(("192.0.2.1", 443), now) is None
+        wait_until(lambda: bool(asked))
+        gauge.look(("2001:db8::1", 443, 0, 0), 50.0)
+        wait_until(lambda: len(asked) == 2)
+        answer.set()
+        assert asked == [("192.0.2.1", 443), ("2001:db8::1", 443, 0, 0)]
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+    def test_a_real_one(self, host: str) -> None:
+        """A listening peer answers in no time; one that refuses says nothing of the line."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, 0), family=family) as listener:
+            peer = listener.getsockname()
+            took = handshake(peer)
+            assert took is not None
+            assert 0.0 < took < 3.0
+        assert handshake(peer) is None
