@@ -13,7 +13,7 @@ _SCALES = 0.6  # after a leap that brought less than this of its share, half as 
 _ENOUGH = 4 << 20  # bytes that show a rate: at a slow server each chunk of it counts
 _LONGEST_WINDOWS = 4
 _LEAVING_SECONDS = 5.0  # surplus connections end with their segments; files that need one each never do
-_SETTLED_SECONDS = 20.0
+_SETTLED_SECONDS, _LONGEST_SETTLED = 20.0, 320.0  # each look again that brought nothing doubles the pause
 
 Phase = Literal["growing", "shrinking", "settled"]
 
@@ -35,7 +35,10 @@ class Tuner:
         self._best = 0.0
         self._at: float | None = None
         self._arrived = 0
-        self._settled_at = 0.0
+        self._settled_at: float | None = None
+        self._pause = _SETTLED_SECONDS
+        self._looked_from: int | None = None
+        """How many there were when more were tried again; None before the first time."""
         self._shrunk_at = 0.0
 
     def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
@@ -68,8 +71,9 @@ class Tuner:
     def refused(self, connected: int) -> None:
         """A further connection was refused while `connected` went on: no more than those are wanted."""
         self.wanted = self._good = self.bearable = max(1, min(self.wanted, connected))
-        self._phase = "settled"
-        self._at = None
+        if self._phase != "settled":
+            self._settle()
+        self._settled_at = None
 
     def _is_as_wanted(self, connected: int, now: float) -> bool:
         """Whether the number that is tried is there: neither opening nor leaving any more."""
@@ -79,19 +83,21 @@ class Tuner:
     def _begin(self, now: float, arrived: int) -> None:
         self._at, self._arrived = now, arrived
 
-    def _settle(self, now: float) -> None:
+    def _settle(self) -> None:
+        if self._looked_from is not None:
+            vain = self.wanted <= self._looked_from
+            self._pause = min(_LONGEST_SETTLED, 2 * self._pause) if vain else _SETTLED_SECONDS
         self._phase = "settled"
-        self._settled_at = now
-        self._at = None
+        self._settled_at = None
 
     def _look_again(self, now: float, arrived: int) -> None:
         """Once in a while see whether more would help by now."""
-        if self._at is None:
+        if self._settled_at is None or self._at is None:
             self._settled_at = now
             self._begin(now, arrived)
-        elif now - self._settled_at >= _SETTLED_SECONDS:
+        elif now - self._settled_at >= self._pause:
             self._best = (arrived - self._arrived) / (now - self._at)
-            self._good = self.wanted
+            self._good = self._looked_from = self.wanted
             self._phase = "growing"
             self.bearable = self._most
             self.wanted = min(self._most, self.wanted * 2)
@@ -100,7 +106,7 @@ class Tuner:
     def _judge(self, rate: float, now: float, *, fast: bool) -> None:
         if self._phase == "shrinking":
             self.wanted = self.wanted if rate >= self._best * _AS_GOOD else self._good
-            self._settle(now)
+            self._settle()
         elif not fast and rate >= self._best * _RISE:
             self._grow(rate, now)
         elif self._good > self._least:
@@ -109,7 +115,7 @@ class Tuner:
             self._shrink(max(self._least, self._good // 2), now)
         else:
             self.wanted = self._good
-            self._settle(now)
+            self._settle()
 
     def _shrink(self, wanted: int, now: float) -> None:
         self._phase, self.wanted, self._shrunk_at = "shrinking", wanted, now
@@ -122,6 +128,6 @@ class Tuner:
         if step > 2 and not scales:  # noqa: PLR2004 - more than doubled
             self._shrink(self.wanted // 2, now)
         elif self.wanted >= self._most:
-            self._settle(now)
+            self._settle()
         else:
             self.wanted = min(self._most, self.wanted * (_LEAP if leap else 2))

@@ -1,6 +1,7 @@
 """Who fetches which bytes: segments, stealing, and how many connections are worth it. All pure."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -179,6 +180,36 @@ class TestTuner:
             arrived += 100_000 * tuner.wanted
             wanted.add(tuner.sample(100 + tick / 10, arrived, tuner.wanted, held=False, capped=False))
         assert max(wanted) == 16
+
+    @pytest.mark.parametrize("refuses", [True, False])
+    def test_what_brought_nothing_is_tried_ever_more_rarely(self, refuses: bool) -> None:
+        """A server is not asked thrice a minute for what it does not give; no pause is over six minutes."""
+        tuner, arrived, tried, before = Tuner(LIMITS), 0, list[float](), 4
+        for tick in range(16_000):
+            arrived += 2_000_000
+            wanted = tuner.sample(tick / 10, arrived, tuner.wanted, held=False, capped=False)
+            if wanted > before and tick > 100:
+                tried.append(tick / 10)
+                if refuses:
+                    tuner.refused(before)
+            before = tuner.wanted
+        pauses = [later - sooner for sooner, later in pairwise(tried) if later - sooner > 10]
+        assert len(pauses) > 5
+        assert all(later > 1.5 * sooner for sooner, later in pairwise(pauses[:4]))
+        assert 300 < pauses[-1] < 340
+
+    def test_more_that_help_end_the_rarity(self) -> None:
+        """Once a look again brought more, the next one comes soon."""
+        tuner, arrived = Tuner(LIMITS), 0
+        wanted = list[int]()
+        for tick in range(8_000):
+            arrived += 100_000 * min(tuner.wanted, 4 if tick < 4_000 else 8)
+            wanted.append(tuner.sample(tick / 10, arrived, tuner.wanted, held=False, capped=False))
+        rises = [tick / 10 for tick in range(1, len(wanted)) if wanted[tick] > wanted[tick - 1]]
+        looks = [later for sooner, later in pairwise(rises) if later - sooner > 5]
+        better = next(n for n, at in enumerate(looks) if at > 400)
+        assert looks[better] - looks[better - 1] > 80
+        assert looks[better + 1] - looks[better] < 40
 
     def test_a_slow_rate_is_looked_at_for_longer(self) -> None:
         """A few chunks more or less in a short time are chance: they bring no further connections."""
