@@ -13,7 +13,7 @@ from typing import NamedTuple
 Peer = tuple[str | int, ...]
 """The address of a socket's other end, as the system writes it."""
 
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 1.0
 _LONGEST_SECONDS = 3.0
 _FORGET_SECONDS = 60.0
 
@@ -51,7 +51,7 @@ class _Way:
 
 
 class Gauge:
-    """The ways to several peers; each is asked twice a second at most, in a thread of its own."""
+    """The ways to several peers; each is asked once a second at most, in a thread of its own."""
 
     def __init__(self, ask: Callable[[Peer], float | None] = handshake) -> None:
         self._ask = ask

@@ -130,7 +130,8 @@ class Limits(msgspec.Struct, frozen=True):
     slow_seconds: float = 5.0
     """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""
     backlog: int = 128 << 20
-    """Reading waits while more than this has arrived, beside what came out of order, and is not hashed."""
+    """Reading waits while more than this has arrived, beside what came out of order, and is not hashed; it is
+    far more than the hash lets come together before it begins."""
     checkpoint_bytes: int = 64 << 20
     checkpoint_seconds: float = 2.0
     unsynced: int = 256 << 20
