@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from contextlib import suppress
 
 import msgspec
 
@@ -13,8 +14,6 @@ from rbee_tui.engine.plain import UNDECODABLE
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _SETTLED_NS = 100_000_000
-
-_Stamp = tuple[int, int, int]
 
 
 class _Named(msgspec.Struct):
@@ -33,43 +32,52 @@ class Claims:
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._known: dict[str, tuple[_Stamp, set[str]]] = {}
+        self._stamps: dict[str, int] = {}
+        self._astray: dict[str, str] = {}
+        """The id in a directory's metadata, where it is not the one that the directory's name stands for."""
 
     def may_hold(self, wanted: str) -> bool:
         """Whether a scan could find an entry with this id; False is certain. Raises OSError."""
         self._look()
         # A scan gives a number to what would have another's id.
-        plain = _NUMBERED.sub("", wanted)
-        return any(wanted in claimed or plain in claimed for _, claimed in self._known.values())
+        either = (wanted, _NUMBERED.sub("", wanted))
+        return any(id in either for id in self._astray.values()) or any(
+            entries.own_id(name) in either for name in self._stamps
+        )
 
     def _look(self) -> None:
-        found: dict[str, tuple[_Stamp, set[str]]] = {}
+        names = set(entries.names_in(self._base))
+        for name in self._stamps.keys() - names:
+            self._forget(name)
         at = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for name in entries.names_in(self._base):
+            for name in names:
                 stamp = _stamp(at, name)
-                known = self._known.get(name)
-                found[name] = known if known and known[0] == stamp else (stamp, self._claimed(name))
+                if stamp != self._stamps.get(name):
+                    self._forget(name)
+                    self._read(name)
+                    self._stamps[name] = stamp
         finally:
             os.close(at)
-        self._known = found
 
-    def _claimed(self, name: str) -> set[str]:
-        """The id that stands in the metadata, and the one that the name stands for."""
-        own = entries.own_id(name)
-        try:
-            return {own, _decoder.decode(entries.raw_metadata(f"{self._base}/{name}")).artifact.id}
-        except (OSError, MetadataError, *UNDECODABLE):
-            return {own}
+    def _forget(self, name: str) -> None:
+        self._stamps.pop(name, None)
+        self._astray.pop(name, None)
+
+    def _read(self, name: str) -> None:
+        with suppress(OSError, MetadataError, *UNDECODABLE):
+            said = _decoder.decode(entries.raw_metadata(f"{self._base}/{name}")).artifact.id
+            if said != entries.own_id(name):
+                self._astray[name] = said
 
 
-def _stamp(at: int, name: str) -> _Stamp:
+def _stamp(at: int, name: str) -> int:
     """Changes whenever the metadata of a directory is replaced."""
     try:
         found = os.stat(f"{name}/{NAME}", dir_fd=at, follow_symlinks=False)
     except OSError:
-        return (0, 0, 0)
+        return 0
     clock = time.time_ns()
     # A replacement so soon after may carry the same time.
     settled = found.st_mtime_ns < clock - _SETTLED_NS
-    return (found.st_ino, found.st_mtime_ns, found.st_size if settled else -clock)
+    return hash((found.st_ino, found.st_mtime_ns, found.st_size if settled else -clock))

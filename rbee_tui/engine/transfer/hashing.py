@@ -14,9 +14,9 @@ from rbee_tui.engine.text import clean
 from rbee_tui.engine.transfer import priority
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
-_READ = 1 << 18
+_DIGESTED = 1 << 18  # what is read at once for the digest of a block
 # Each turn costs a hand-over between threads: it takes more at once where it is behind, and waits for a MiB.
-_READ_BEHIND = 1 << 20
+_READ, _READ_BEHIND = 64 << 10, 1 << 20
 _BEHIND = 8 << 20
 _WORTH = 1 << 20
 _POLL_SECONDS = 0.1
@@ -51,7 +51,7 @@ def matches(found: str, source: Source) -> bool:
 def block_digest(handle: int, offset: int, length: int) -> str | None:
     """The digest of bytes of an open file; None when the file ends before."""
     digest = xxhash.xxh3_128()
-    buffer = memoryview(bytearray(min(_READ, length)))
+    buffer = memoryview(bytearray(min(_DIGESTED, length)))
     end = offset + length
     while offset < end:
         count = read_into(handle, buffer[: end - offset], offset)
