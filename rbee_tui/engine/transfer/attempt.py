@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
-_SLOW_READ = 64 << 10  # what a connection waits for is held in memory meanwhile
+_SLOW = 1_000_000
+# What a connection waits for is held in memory meanwhile.
+_READ, _SLOW_READ = 64 << 10, 16 << 10
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
 
 
@@ -228,7 +230,8 @@ class Attempt:
             left -= len(self._read(body, min(self._chunk(), left)))
 
     def _chunk(self) -> int:
-        most = self._most if self.meter.rate >= _FAST else min(self._most, _SLOW_READ)
+        rate = self.meter.rate
+        most = self._most if rate >= _FAST else min(self._most, _READ if rate >= _SLOW else _SLOW_READ)
         for throttle in self._throttles:
             most = throttle.chunk(most)
         return most
