@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from contextlib import suppress
 
@@ -35,15 +36,17 @@ class Claims:
         self._stamps: dict[str, int] = {}
         self._astray: dict[str, str] = {}
         """The id in a directory's metadata, where it is not the one that the directory's name stands for."""
+        self._lock = threading.Lock()
 
     def may_hold(self, wanted: str) -> bool:
         """Whether a scan could find an entry with this id; False is certain. Raises OSError."""
-        self._look()
         # A scan gives a number to what would have another's id.
         either = (wanted, _NUMBERED.sub("", wanted))
-        return any(id in either for id in self._astray.values()) or any(
-            entries.own_id(name) in either for name in self._stamps
-        )
+        with self._lock:
+            self._look()
+            return any(id in either for id in self._astray.values()) or any(
+                entries.own_id(name) in either for name in self._stamps
+            )
 
     def _look(self) -> None:
         names = set(entries.names_in(self._base))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,23 @@ class TestClaims:
         os.utime(metadata, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert models.peek("date") is not None
         assert models.peek("late") is None
+
+    def test_many_may_ask_at_once(self, models: ModelCatalog) -> None:
+        """What one looks at anew, another does not miss meanwhile."""
+        for number in range(50):
+            put(models, f"astray-{number}", f"other {number}")
+        claims, metadata = Claims(str(models.path)), models.path / "astray-7" / METADATA
+        ended = threading.Event()
+
+        def touch() -> None:
+            for tick in range(1 << 30):
+                os.utime(metadata, ns=(OLD_NS + tick, OLD_NS + tick))
+                if ended.is_set():
+                    return
+
+        with ThreadPoolExecutor(4) as pool:
+            pool.submit(touch)
+            asked = [pool.submit(lambda: [claims.may_hold("other 7") for _ in range(200)]) for _ in range(3)]
+            found = [each.result() for each in asked]
+            ended.set()
+        assert all(all(each) for each in found)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.transfer.wire import Body, Link, Wire
 
 _HOLD_SECONDS = 0.02
-_FAST = 4_000_000  # bytes per second: a quarter of a MiB is there in no time
+_FAST = 4_000_000  # bytes per second: half a MiB is there in no time
 _SLOW = 1_000_000
 # What a connection waits for is held in memory meanwhile.
 _READ, _SLOW_READ = 64 << 10, 16 << 10
@@ -255,6 +255,7 @@ class Attempt:
 
     def fit(self, buffer: int) -> None:
         """Change its receive buffer, in bytes, while it runs."""
+        self._link.buffer = buffer
         self._line.fit(buffer)
 
     def _write(self, stream: Stream, segment: Segment, data: bytes) -> bool:

@@ -13,7 +13,7 @@ from rbee_tui.engine.transfer.segments import Segment, Victim
 from rbee_tui.engine.transfer.sink import Sink
 from rbee_tui.engine.transfer.source import Limits, Progress
 from rbee_tui.engine.transfer.spans import Gap
-from rbee_tui.engine.transfer.throttle import LARGEST_BUFFER, Gentle, buffer
+from rbee_tui.engine.transfer.throttle import Gentle, buffer
 from rbee_tui.engine.transfer.traffic import Load, Traffic
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Crew:
         """Open connections while they are worth it; the first one shows what the server does."""
         if now < self._not_before:
             return
-        # Several connections take several shares of a line: a gentle transfer has one.
+        # Several connections take several shares of a line: a gentle file has one.
         more = self._opened and self._ranges and not self._gentle
         while self._budget.may_hire(self) and (self.hired == 0 or more):
             with self._lock:
@@ -262,9 +262,11 @@ class Crew:
 
     def _retire(self) -> None:
         """Let the slowest connection end soon, and keep what it brings until then."""
+        staying = [each.attempt for each in self._watched if not each.attempt.retiring]
+        self._let_go(min(staying, key=lambda each: each.meter.rate))
+
+    def _let_go(self, attempt: Attempt) -> None:
         with self._lock:
-            staying = [each.attempt for each in self._watched if not each.attempt.retiring]
-            attempt = min(staying, key=lambda each: each.meter.rate)
             attempt.retiring = True
             if attempt.segment is not None:
                 attempt.segment.shorten(int(attempt.meter.rate * _LEAVING_SECONDS), self._sink.grid)
@@ -301,7 +303,7 @@ class Crew:
             self._arrived - self._before,
             held=self._sink.crowded(),
             capped=self._throttle.rate is not None or self._gentle is not None,
-            hungry=work,
+            hungry=work and not self._gentle,
         )
         if self._gentle:
             rate = sum(each.attempt.meter.rate for each in self._watched)
@@ -316,4 +318,8 @@ class Crew:
         if wanted != self._buffer:
             self._buffer = wanted
             for each in self._watched:
-                each.attempt.fit(wanted or LARGEST_BUFFER)
+                if wanted is None:
+                    # The system's own buffers grow with the line, and only those of new connections do.
+                    self._let_go(each.attempt)
+                else:
+                    each.attempt.fit(wanted)

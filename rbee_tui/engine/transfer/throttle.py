@@ -8,7 +8,7 @@ from rbee_tui.engine.transfer.gauge import Trip
 _CHUNK_SECONDS = 0.01
 _SMALLEST_CHUNK = 2 << 10
 _BUFFER_SECONDS = 0.05
-_SMALLEST_BUFFER, LARGEST_BUFFER = 4 << 10, 4 << 20
+_SMALLEST_BUFFER, _LARGEST_BUFFER = 4 << 10, 4 << 20
 # A change of the rate takes a while to show: when it is lowered, the system's buffers are filled first.
 _YIELD_SECONDS, _RECOVER_SECONDS = 2.0, 1.0
 _RECOVERY = 1.25
@@ -60,7 +60,7 @@ class Throttle:
         if rate is None:
             return None
         wanted = int(rate * _BUFFER_SECONDS / max(1, connections))
-        return min(LARGEST_BUFFER, max(_SMALLEST_BUFFER, wanted))
+        return min(_LARGEST_BUFFER, max(_SMALLEST_BUFFER, wanted))
 
 
 def buffer(throttles: Iterable[Throttle], connections: int) -> int | None:
@@ -84,11 +84,14 @@ class Gentle:
         """The rate at which somebody else was noticed."""
 
     def look(self, trip: Trip | None, rate: float, now: float) -> None:
-        """Take the newest handshake, and the rate of all connections together at `now`."""
-        if trip is None or trip.began < self._not_before:
+        """Take the newest handshake, and the rate of all connections together at `now`.
+
+        Where none is answered nothing is known: then it goes on as if it were alone.
+        """
+        if (now if trip is None else trip.began) < self._not_before:
             return
         current = self.throttle.rate
-        if trip.took > 2 * trip.quickest + _SLACK_SECONDS:
+        if trip and trip.took > 2 * trip.quickest + _SLACK_SECONDS:
             self._not_before = now + _YIELD_SECONDS
             base = rate if current is None else min(rate or current, current)
             self._reached = self._reached if self._yields else base

@@ -38,6 +38,7 @@ from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.source import Limits, Source
 from rbee_tui.engine.transfer.spans import Gap
 
+_GATHERED = 256 << 10
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
 
 
@@ -63,7 +64,7 @@ class Body:
         """
         with _faults(self._host):
             if fast and self._records:
-                data = self._response.read(count, decode_content=False)
+                data = self._response.read(min(count, _GATHERED), decode_content=False)
             else:
                 data = self._response.read1(count, decode_content=False)
             if self._left is not None:
@@ -199,7 +200,8 @@ class Link:
 
     def __init__(self, wire: Wire, line: Line, buffer: int | None) -> None:
         self._wire = wire
-        self._buffer = buffer
+        self.buffer = buffer
+        """The receive buffer of the connections that it opens from now on."""
         self._line = line
         self._managers: dict[Origin, urllib3.PoolManager] = {}
 
@@ -217,7 +219,7 @@ class Link:
                 manager.clear()
                 if fault.kind != "network":
                     raise
-        self._managers[here] = fresh = _manager(here, self._buffer)
+        self._managers[here] = fresh = _manager(here, self.buffer)
         return self._ask(fresh, url, here, headers)
 
     def _ask(

@@ -1,5 +1,6 @@
 """The cap: exact, smooth, changeable while it runs; and gentleness, which finds its own."""
 
+import errno
 import socket
 import threading
 import time
@@ -11,6 +12,8 @@ from rbee_tui.engine.transfer import Traffic
 from rbee_tui.engine.transfer.attempt import Line
 from rbee_tui.engine.transfer.gauge import Gauge, Peer, Trip, handshake
 from rbee_tui.engine.transfer.throttle import Gentle, Throttle, buffer
+from rbee_tui.engine.transfer.traffic import Budget, Load
+from rbee_tui.engine.transfer.wire import Link, Wire
 from tests.engine.transfer.server import FAST, MANY, Hub, Place, content, running, wait_until
 
 
@@ -105,9 +108,16 @@ class TestBuffers:
             last.close()
 
     def test_follow_a_cap_that_changes(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Told once for each change, and the largest where there is no cap any more."""
-        told = list[int]()
+        """Told once for each change; where there is no cap any more a new connection takes over."""
+        told, made = list[int](), list[int | None]()
+        real = Wire.link
+
+        def link(wire: Wire, line: Line, buffer: int | None = None) -> Link:
+            made.append(buffer)
+            return real(wire, line, buffer)
+
         monkeypatch.setattr(Line, "fit", lambda _, buffer: told.append(buffer))
+        monkeypatch.setattr(Wire, "link", link)
         one = msgspec.structs.replace(FAST, connections_first=1, connections_least=1, connections_most=1)
         traffic = Traffic(one)
         with (
@@ -119,8 +129,10 @@ class TestBuffers:
             traffic.throttle.rate = 1_000_000
             wait_until(lambda: bool(told))
             traffic.throttle.rate = None
-            wait_until(lambda: len(told) > 1)
-            assert told == [50_000, 4 << 20]
+            assert made == [None]
+            wait_until(lambda: len(made) > 1)
+            assert made == [None, None]
+            assert told == [50_000]
             assert not results
 
 
@@ -147,6 +159,17 @@ class TestGentle:
             gentle.look(Trip(second, 0.05, 0.05), 2e6, second)
         assert gentle.throttle.rate is None
 
+    def test_comes_back_where_nobody_answers(self) -> None:
+        """A peer that refuses or drops handshakes says nothing of the line: no cap stays for that."""
+        gentle = Gentle()
+        gentle.look(Trip(0.0, 0.5, 0.05), 8e6, 1.0)
+        gentle.look(None, 4e6, 2.9)
+        assert gentle.throttle.rate == 4_000_000
+        gentle.look(None, 4e6, 3.0)
+        assert gentle.throttle.rate == 5_000_000
+        gentle.look(None, 4e6, 3.9)
+        assert gentle.throttle.rate == 5_000_000
+
     def test_comes_back_quickly_to_half_of_what_it_had(self) -> None:
         """From a little it doubles each second until then; what it had is the rate before it yielded."""
         gentle, caps = Gentle(), list[int | None]()
@@ -171,8 +194,10 @@ class TestGentle:
         gentle.look(Trip(0.0, 0.005, 0.0001), 8e6, 1.0)
         assert gentle.throttle.rate is None
 
-    def test_a_gentle_fetch(self, place: Place) -> None:
-        """It fetches like any other where nobody else is, over one connection."""
+    def test_a_gentle_fetch(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It fetches like any other where nobody else is, over one connection; it claims none besides."""
+        loads = list[Load]()
+        monkeypatch.setattr(Budget, "report", lambda _self, _member, load, _now: loads.append(load))
         data = content(1, 4_000_000)
         with (
             Hub(data, rate=2_000_000) as hub,
@@ -181,6 +206,8 @@ class TestGentle:
             counts = set[int]()
             wait_until(lambda: counts.add(seen.connections) or bool(done))
             assert max(counts) == 1
+        assert loads
+        assert not any(load.hungry for load in loads)
         assert place.target.read_bytes() == data
 
     def test_a_fetch_on_a_crowded_line(self, place: Place) -> None:
@@ -253,11 +280,62 @@ class TestGauge:
         answer.set()
         assert asked == [("192.0.2.1", 443), ("2001:db8::1", 443, 0, 0)]
 
+    def test_what_is_not_answered_any_more_is_old(self) -> None:
+        """Six seconds later it says nothing of the line."""
+        answers: list[float | None] = [0.1, None]
+        gauge, peer = Gauge(lambda _: answers.pop(0)), ("192.0.2.1", 443)
+        gauge.look(peer, 10.0)
+        wait_until(lambda: gauge.look(peer, 10.0) is not None)
+        assert gauge.look(peer, 16.0) == Trip(10.0, 0.1, 0.1)
+        wait_until(lambda: not answers)
+        assert gauge.look(peer, 16.1) is None
+
+    def test_the_quickest_of_long_ago_is_forgotten(self) -> None:
+        """Another line may be slower for good: after ten minutes at most it is measured by itself."""
+        took = 0.01
+        gauge, peer = Gauge(lambda _: took), ("192.0.2.1", 443)
+
+        def quickest(now: float) -> float:
+            wait_until(lambda: (trip := gauge.look(peer, now)) is not None and trip.began == now)
+            return (gauge.look(peer, now) or Trip(0, 0, 0)).quickest
+
+        assert quickest(0.0) == 0.01
+        took = 0.1
+        found = [quickest(float(now)) for now in range(50, 651, 50)]
+        assert found[0] == found[5] == 0.01
+        assert found[-1] == 0.1
+
+    def test_without_a_thread_it_is_asked_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A download does not end because the system has no thread to give."""
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        gauge, peer = Gauge(lambda _: 0.1), ("192.0.2.1", 443)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            assert gauge.look(peer, 10.0) is None
+        gauge.look(peer, 11.0)
+        wait_until(lambda: gauge.look(peer, 11.0) is not None)
+
+    def test_without_a_socket_nothing_is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither is a trace printed."""
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(socket, "socket", refuse)
+        assert handshake(("127.0.0.1", 1)) is None
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
     def test_a_real_one(self, host: str) -> None:
         """A listening peer answers in no time; one that refuses says nothing of the line."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.create_server((host, 0), family=family) as listener:
+        try:
+            listener = socket.create_server((host, 0), family=family)
+        except OSError:
+            pytest.skip("there is no IPv6 here")
+        with listener:
             peer = listener.getsockname()
             took = handshake(peer)
             assert took is not None
