@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: half a MiB is there in no time
 _SLOW = 1_000_000
+_YOUNG_SECONDS = 2.0  # nobody knows yet how quick it is
 # What a connection waits for is held in memory meanwhile.
 _READ, _SLOW_READ = 64 << 10, 16 << 10
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
@@ -127,7 +128,7 @@ class Attempt:
         self._line = Line()
         self._link: Link = wire.link(self._line, buffer)
         self._throttles = throttles
-        self._most = limits.read if few else limits.read // 4
+        self._most = limits.read if few else limits.read // 8
         self._ended = threading.Event()
         """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None
@@ -231,7 +232,8 @@ class Attempt:
 
     def _chunk(self) -> int:
         rate = self.meter.rate
-        most = self._most if rate >= _FAST else min(self._most, _READ if rate >= _SLOW else _SLOW_READ)
+        slow = rate < _SLOW and time.monotonic() - self.began > _YOUNG_SECONDS
+        most = self._most if rate >= _FAST else min(self._most, _SLOW_READ if slow else _READ)
         for throttle in self._throttles:
             most = throttle.chunk(most)
         return most
