@@ -16,9 +16,9 @@ from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
 _DIGESTED = 1 << 18  # what is read at once for the digest of a block
 # Each turn costs a hand-over between threads: it takes more at once where it is behind, and waits for a MiB.
-_READ, _READ_BEHIND = 64 << 10, 1 << 18
-_READ_MOST, _MOST = 1 << 20, threading.Lock()
-"""One hash of the process, whichever has the lock, reads so much at once; for many files it would add up."""
+_READ, _READ_BEHIND, _READ_MOST = 64 << 10, 1 << 18, 1 << 20
+_READS_MOST = threading.Lock()
+"""Held by the one hash of the process that reads the most at once: for many files that would add up."""
 _BEHIND = 8 << 20
 _WORTH = 1 << 20
 _POLL_SECONDS = 0.1
@@ -130,20 +130,20 @@ class Follower:
 
     def _run(self) -> None:
         priority.yield_by(priority.HASH)
-        grown = has_most = False
+        reads_most = False
         try:
             buffer = memoryview(bytearray(min(_READ, max(1, self._size))))
             while (end := self._next()) is not None:
-                if end - self.position >= _BEHIND and not grown:
-                    grown, has_most = True, _MOST.acquire(blocking=False)
-                    buffer = memoryview(bytearray(_READ_MOST if has_most else _READ_BEHIND))
+                if end - self.position >= _BEHIND and len(buffer) < _READ_BEHIND:
+                    reads_most = _READS_MOST.acquire(blocking=False)
+                    buffer = memoryview(bytearray(_READ_MOST if reads_most else _READ_BEHIND))
                 self._take(buffer, end)
         except OSError as error:
             reason = error.strerror or str(error)
             self.error = StorageError(f"cannot read {clean(str(self._path))}: {reason}")
         finally:
-            if has_most:
-                _MOST.release()
+            if reads_most:
+                _READS_MOST.release()
             self._done.set()
 
     def _next(self) -> int | None:
