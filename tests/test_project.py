@@ -152,11 +152,17 @@ class TestWhatAnImportCosts:
 
     def test_the_command_loads_no_heavy_library(self) -> None:
         """`rbee --version` does not wait for the Hub, a screen or a GPU."""
-        assert loaded_by(["rbee_tui.cli"], FACES | HEAVY) == set()
+        assert loaded_by(["rbee_tui.cli.command"], FACES | HEAVY) == set()
+
+    def test_the_screen_does_not_carry_the_command(self) -> None:
+        """`rbee` alone opens it without click, which would take a megabyte of it as long as it runs."""
+        alone = [f"rbee_tui.cli.{name}" for name in ("guard", "alone", "screen")]
+        assert loaded_by([*alone, "rbee_tui.ui.app", "rbee_tui.engine.engine"], {"click"}) == set()
 
     def test_the_command_starts_soon(self) -> None:
-        """`import rbee_tui.cli` takes less than 150 ms of processor time (best of seven)."""
-        code = "import time; a = time.process_time(); import rbee_tui.cli; print(time.process_time() - a)"
+        """`import rbee_tui.cli.command` takes less than 150 ms of processor time (best of seven)."""
+        took = "import time; a = time.process_time(); import {}; print(time.process_time() - a)"
+        code = took.format("rbee_tui.cli.command")
         assert min(float(python(code)) for _ in range(7)) < 0.150
 
     def test_the_check_sees_a_heavy_import(self) -> None:

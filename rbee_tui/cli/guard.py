@@ -6,17 +6,20 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean
+
+if TYPE_CHECKING:
+    import click
 
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 NO_READER = 141  # 128 + SIGPIPE, as a shell says it
+_COMPLETING = "_RBEE_COMPLETE"
+"""Set where a shell asks what could come next."""
 
 
 def run(words: list[str]) -> int:
@@ -33,7 +36,9 @@ def run(words: list[str]) -> int:
 
 def _run(words: list[str], *, as_json: bool) -> int:
     try:
-        return _invoke(words)
+        if words or _COMPLETING in os.environ:
+            return _invoke(words, as_json=as_json)
+        return _alone()
     except RbeeError as error:
         hint = error.hint or ("rbee --help lists what can be asked" if error.exit_code == USAGE else "")
         return _say(
@@ -45,24 +50,30 @@ def _run(words: list[str], *, as_json: bool) -> int:
             as_json=as_json,
             more=error.details,
         )
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "rbee"
-        return _say(_sentence(error), f"{where} --help says how", "usage", USAGE, as_json=as_json)
-    except click.ClickException as error:
-        return _say(_sentence(error), "", "failed", FAILED, as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", "", "interrupted", INTERRUPTED, as_json=as_json)
+    except KeyboardInterrupt:
+        return _interrupted(as_json=as_json)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last guard: whatever it is, no traceback on the screen
         return _unexpected(error, as_json=as_json)
 
 
-def _invoke(words: list[str]) -> int:
-    """Run the verb and write out what it printed; not by click's `main`, which has answers of its own."""
-    from rbee_tui.cli import rbee  # noqa: PLC0415 - an error in it is answered with a sentence as well
+def _alone() -> int:
+    """What is done without a word; the screen has no use for click, which would take a megabyte there."""
+    from rbee_tui.cli.alone import alone  # noqa: PLC0415 - an error in it is answered with a sentence as well
 
-    if "_RBEE_COMPLETE" in os.environ:  # a shell asks what could come next
+    code = alone()
+    sys.stdout.flush()
+    return code
+
+
+def _invoke(words: list[str], *, as_json: bool) -> int:
+    """Run the verb and write out what it printed; not by click's `main`, which has answers of its own."""
+    import click  # noqa: PLC0415 - the screen alone does not pay for it
+
+    from rbee_tui.cli.command import rbee  # noqa: PLC0415 - as above
+
+    if _COMPLETING in os.environ:
         rbee.main(words, prog_name="rbee")
     code = 0
     try:
@@ -70,8 +81,19 @@ def _invoke(words: list[str]) -> int:
             rbee.invoke(context)
     except click.exceptions.Exit as ended:
         code = ended.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "rbee"
+        return _say(_sentence(error), f"{where} --help says how", "usage", USAGE, as_json=as_json)
+    except click.ClickException as error:
+        return _say(_sentence(error), "", "failed", FAILED, as_json=as_json)
+    except click.Abort:
+        return _interrupted(as_json=as_json)
     sys.stdout.flush()
     return code
+
+
+def _interrupted(*, as_json: bool) -> int:
+    return _say("interrupted", "", "interrupted", INTERRUPTED, as_json=as_json)
 
 
 def _let_go_of_streams() -> None:
@@ -94,7 +116,7 @@ def _prepare_streams() -> None:
         warnings.simplefilter("ignore")
 
 
-def _sentence(error: click.ClickException) -> str:
+def _sentence(error: "click.ClickException") -> str:
     """Click's message as a sentence of ours."""
     text = clean(error.format_message().replace("\n", " ")).strip().removesuffix(".")
     return text[:1].lower() + text[1:]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -247,6 +246,8 @@ def _size(choice: Choice) -> str:
 
 
 def _near(wanted: str, choices: list[Choice]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a choice that is not there
+
     names = [name for c in choices for name in (c.quantization, c.file) if name]
     near = get_close_matches(wanted, names, n=3, cutoff=0.4)
     return f"did you mean {', '.join(map(clean, near))}?" if near else f"it has {_list(choices)}"

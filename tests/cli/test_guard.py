@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from rbee_tui.cli import guard, rbee
+from rbee_tui.cli import guard
+from rbee_tui.cli.command import rbee
 from rbee_tui.engine.errors import WorkerError
 from tests.cli.support import CHECKOUT, Command
 
@@ -114,14 +115,17 @@ class TestPlatforms:
         assert done.returncode == 2
         assert "WSL" in done.stderr
 
-    def test_an_interrupt_while_it_loads_shows_no_traceback(self):
+    @pytest.mark.parametrize(
+        ("loading", "said"), [("rbee_tui.cli.guard", ""), ("click", "rbee: interrupted\n")]
+    )
+    def test_an_interrupt_while_it_loads_shows_no_traceback(self, loading: str, said: str):
         """Ctrl-C at any moment."""
         code = (
             "import sys, builtins, os, signal\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job's is ignored
             "class Interrupt:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
-            "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+            f"        if name == {loading!r}: os.kill(os.getpid(), signal.SIGINT)\n"
             "sys.meta_path.insert(0, Interrupt())\n"
             "sys.argv = ['rbee', '--version']\n"
             "import rbee_tui.__main__ as entry; entry.main()"
@@ -129,4 +133,4 @@ class TestPlatforms:
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=CHECKOUT
         )
-        assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "")
+        assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", said)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import rbee_tui
-from rbee_tui.cli import rbee
+from rbee_tui.cli.command import rbee
 from rbee_tui.cli.groups import LazyGroup
 from tests.cli.support import Command
 
@@ -63,7 +63,7 @@ class TestHelp:
             check=True,
             cwd=Path(__file__).parents[2],
         )
-        assert done.stderr.strip() == "['rbee_tui.cli.groups', 'rbee_tui.cli.guard']"
+        assert done.stderr.strip() == "['rbee_tui.cli.command', 'rbee_tui.cli.groups', 'rbee_tui.cli.guard']"
         assert isinstance(rbee, LazyGroup)
         for name, (_, line) in rbee.verbs.items():
             assert f"  {name} " in done.stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from rbee_tui.cli import rbee
+from rbee_tui.cli.command import rbee
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import DemoHub, DemoRepo
 from tests.cli.support import CHECKOUT

@@ -77,7 +77,7 @@ def measure(count: int, rounds: int) -> dict[str, float]:
         rbee = ["-m", "rbee_tui", "models", "list", "--json"]
         best(rbee, root, 2)
         bare, _ = best(["-c", "pass"], root, rounds)
-        start, _ = best(["-c", "import rbee_tui.cli"], root, rounds)
+        start, _ = best(["-c", "import rbee_tui.cli.command"], root, rounds)
         catalog, _ = best(["-c", "import rbee_tui.engine.catalog"], root, rounds)
         whole, said = best(rbee, root, rounds)
         listed = json.loads(said)
