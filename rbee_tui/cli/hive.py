@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from rbee_tui.cli import output
 from rbee_tui.cli.options import engine, json_option, stopping
+from rbee_tui.engine import allocator
 from rbee_tui.engine.errors import NotFoundError, RefusedError, UsageError
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.text import age, clean, duration
@@ -85,6 +86,7 @@ def hive(context: click.Context, *, no_listen: bool, until_idle: bool, **listeni
         return
     if until_idle and not no_listen:
         raise UsageError("--until-idle goes with --no-listen", hint="a hive that listens stays")
+    allocator.share_arenas()
     asyncio.run(_run(until_idle=until_idle) if no_listen else _serve(listening))
 
 

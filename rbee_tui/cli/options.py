@@ -66,6 +66,9 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     import logging  # noqa: PLC0415 - asyncio loads it anyway
     import signal  # noqa: PLC0415 - as above
 
+    from rbee_tui.engine import allocator  # noqa: PLC0415 - a verb without threads has no use for it
+
+    allocator.share_arenas()
     logging.lastResort = None  # what asyncio would log is no sentence for a person
 
     async def guarded() -> Result:

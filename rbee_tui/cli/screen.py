@@ -21,7 +21,7 @@ def open_screen(
     """Show the screen until it is left; the exit code. `make_engine` is called in the engine's thread."""
     from pathlib import Path  # noqa: PLC0415 - a refusal does not pay for any of these
 
-    from rbee_tui.ui import allocator  # noqa: PLC0415 - as above
+    from rbee_tui.engine import allocator  # noqa: PLC0415 - as above
     from rbee_tui.ui.app import Options, RbeeApp  # noqa: PLC0415 - as above
     from rbee_tui.ui.bridge import EngineThread  # noqa: PLC0415 - as above
 
