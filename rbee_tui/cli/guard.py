@@ -6,9 +6,10 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from errno import EDQUOT, ENOSPC
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.errors import NoSpaceError, RbeeError
 from rbee_tui.engine.text import clean
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def _run(words: list[str], *, as_json: bool) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last guard: whatever it is, no traceback on the screen
+        if _is_full(error):
+            said, hint = f"cannot write the output: {error.strerror}", "make room where it goes, then again"
+            return _say(said, hint, NoSpaceError.code, NoSpaceError.exit_code, as_json=as_json)
         return _unexpected(error, as_json=as_json)
 
 
@@ -150,6 +154,11 @@ def _say(
         lines.append(f"  -> {hint}")
     sys.stderr.write("\n".join(lines) + "\n")
     return exit_code
+
+
+def _is_full(error: Exception) -> TypeGuard[OSError]:
+    """Whether what the output goes to is full: the engine says of each of its own files which one is."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in (ENOSPC, EDQUOT)
 
 
 def _unexpected(error: Exception, *, as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """Nobody reads a traceback: faults, interrupts and readers that go away."""
 
+import errno
 import os
 import signal
 import stat
@@ -91,15 +92,21 @@ class TestReadersThatGoAway:
         assert process.returncode == 141
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    @pytest.mark.parametrize("words", [("--version",), ("jobs", "--json")])
+    @pytest.mark.parametrize("words", [(), ("--version",), ("jobs", "--json")])
     def test_a_full_disk_behind_the_output_is_said(self, words: tuple[str, ...], tmp_path: Path):
-        """Output that got lost is a failure."""
+        """Output that got lost is a failure, and none of rbee's own."""
         with Path("/dev/full").open("w") as full:
             process = Command(tmp_path / "rbee").start(*words, stdout=full)
             _, err = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "No space left" in err
-        assert "Traceback" not in err
+        assert process.returncode == 7
+        assert "cannot write the output: No space left" in err
+        assert "report" not in err
+
+    def test_a_full_disk_elsewhere_is_not_taken_for_it(self, fault, capfd: pytest.CaptureFixture[str]):
+        """A file that the engine forgot to speak of."""
+        fault(OSError(errno.ENOSPC, "No space left on device", "weights.gguf"))
+        assert guard.run(["fault"]) == 1
+        assert "cannot write the output" not in capfd.readouterr().err
 
 
 class TestPlatforms:
