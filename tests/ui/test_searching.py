@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from rbee_tui.demo.hub import DemoHub, DemoRepo
 from rbee_tui.engine.fitting.machine import Device, Machine, most_billions
 from rbee_tui.engine.paths import Root
+from rbee_tui.ui.widgets.field import Field
 from tests.ui.support import cockpit
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +23,28 @@ def hub() -> Iterator[DemoHub]:
     repos[0].task, repos[1].billions, repos[2].license = "text-ranking", 5000.0, "mit"
     with DemoHub([*repos, DemoRepo("other/one", {"x.gguf": b"x"})]) as served:
         yield served
+
+
+class TestOpening:
+    """By the first key."""
+
+    async def test_what_is_typed_on_waits_for_nobody(
+        self, root: Root, hub: DemoHub, monkeypatch: pytest.MonkeyPatch
+    ):
+        """The engine is busy: the search is there all the same, and the letters go into it."""
+        async with cockpit(root, hub) as here:
+            busy, bridge = asyncio.Event(), here.app.bridge
+            ask = bridge.ask
+
+            async def answer_late(do: Callable[[Any], Any]) -> Any:
+                await busy.wait()
+                return await ask(do)
+
+            monkeypatch.setattr(bridge, "ask", answer_late)
+            await here.press("a", "q")
+            assert here.app.screen.query_one("#words", Field).value == "q"
+            busy.set()
+            await here.sees("Add a model from")
 
 
 class TestMore:

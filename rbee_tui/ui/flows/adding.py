@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 async def add(app: "RbeeApp") -> None:
     """Find a repository, choose one of its models, and download it."""
-    where = await app.bridge.ask(lambda engine: engine.hub.endpoint)
+
+    async def where() -> str:
+        endpoint = await app.bridge.ask(lambda engine: engine.hub.endpoint)
+        return clean(endpoint.partition("://")[2])
+
     memory = Memory()
     while True:
         found = await app.push_screen_wait(
@@ -32,7 +36,7 @@ async def add(app: "RbeeApp") -> None:
                 lambda words, filters, most: app.bridge.call(
                     lambda engine: engine.search(words, most, filters)
                 ),
-                clean(where.partition("://")[2]),
+                where,
                 app.glyphs,
                 memory,
                 lambda filters: filtering.choose(app, filters),

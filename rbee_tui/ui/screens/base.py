@@ -53,6 +53,10 @@ class Sheet(ModalScreen[ResultT | None]):
     def opened(self) -> None:
         """Begin: the widgets are there. Textual calls every class's own `on_mount`; this is called once."""
 
+    def retitle(self, title: str) -> None:
+        """Put another title above."""
+        self.query_one("#sheet").border_title = Content(title)
+
     def say_below(self, text: str) -> None:
         """Write into the frame's lower edge. As Content: Textual takes a plain string for markup."""
         self.query_one("#sheet").border_subtitle = Content(text)

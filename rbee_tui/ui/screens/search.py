@@ -1,6 +1,6 @@
 """Finding a repository on the Hub: words are searched for while one types, a name is taken as it stands."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ _NOTHING: list[Drawn] = [
     [("The Hub has nothing that matches.", "")],
     [("A name as owner/name is taken as it stands.", "quiet")],
 ]
+Where = Callable[[], Awaitable[str]]
 Search = Callable[[str, Filters, int], Coroutine[Any, Any, Sequence[RepoSummary]]]
 Narrow = Callable[[Filters], Coroutine[Any, Any, Filters]]
 _PAGE, _MOST = 50, 10_000
@@ -70,9 +71,10 @@ class SearchScreen(PickScreen):
         Binding("ctrl+f", "filters", show=False, priority=True),
     ]
 
-    def __init__(self, search: Search, where: str, glyphs: Glyphs, memory: Memory, narrow: Narrow) -> None:
+    def __init__(self, search: Search, where: Where, glyphs: Glyphs, memory: Memory, narrow: Narrow) -> None:
+        """`where` says who has these; the screen opens without waiting for it, as keys are typed on."""
         super().__init__(
-            f"Add a model from {where}",
+            "Add a model",
             _COLUMNS,
             (),
             glyphs,
@@ -80,6 +82,7 @@ class SearchScreen(PickScreen):
             enter="Its files",
         )
         self._ask = search
+        self._where = where
         self._narrow = narrow
         self._memory = memory
         self._timer: Timer | None = None
@@ -92,6 +95,7 @@ class SearchScreen(PickScreen):
     def opened(self) -> None:
         """Begin where one was; at first with what is downloaded most."""
         super().opened()
+        self.run_worker(self._say_where(), group="where", exit_on_error=False)
         self.offer(
             (("Enter", "Its files"), ("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only"), ("Ctrl-F", "Filters"))
         )
@@ -100,6 +104,9 @@ class SearchScreen(PickScreen):
             with self.prevent(Input.Changed):
                 self.query_one("#words", Input).value = text
         self._look(_words(text))
+
+    async def _say_where(self) -> None:
+        self.retitle(f"{self.caption} from {await self._where()}")
 
     def action_order(self) -> None:
         """By the next order: downloads, trending, likes, last change."""
