@@ -13,7 +13,7 @@ _LARGE_BYTES = 64 << 10
 
 
 def share_arenas() -> None:
-    """Let all threads share two arenas: downloads of twelve files take 52 MB instead of 60, no slower."""
+    """Let all threads share two arenas: twelve files at once take 4 to 7 MB less, and no longer."""
     _set({_ARENA_MAX: _ARENAS})
 
 

@@ -1,6 +1,6 @@
 """Finding a repository on the Hub: words are searched for while one types, a name is taken as it stands."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,7 +32,7 @@ _NOTHING: list[Drawn] = [
     [("The Hub has nothing that matches.", "")],
     [("A name as owner/name is taken as it stands.", "quiet")],
 ]
-Where = Callable[[], Awaitable[str]]
+Where = Callable[[], Coroutine[Any, Any, str]]
 Search = Callable[[str, Filters, int], Coroutine[Any, Any, Sequence[RepoSummary]]]
 Narrow = Callable[[Filters], Coroutine[Any, Any, Filters]]
 _PAGE, _MOST = 50, 10_000
