@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from rbee_tui.engine import durable, entries, health, ids, looks, metadata
+from rbee_tui.engine import durable, entries, health, ids, metadata
 from rbee_tui.engine.artifacts import ArtifactT, Entry, Health, Model, Worker, resolve_binary
 from rbee_tui.engine.claims import Claims
 from rbee_tui.engine.durable import Lock, storage
@@ -56,7 +56,6 @@ class Catalog(Generic[ArtifactT]):
         self.root = root
         self.path = path
         self.facts = Facts(root.facts)
-        self._seen: looks.Look | None = None
         self._claims = Claims(str(path))
 
     # Reading
@@ -83,16 +82,6 @@ class Catalog(Generic[ArtifactT]):
         """The entry with this id; None where there is none."""
         found = self._find_any(id)
         return found.entry if found else None
-
-    def changed(self) -> set[str]:
-        """The ids of which metadata, or a file beside it, changed since the last call; none at the first.
-
-        Finds what other hands did (`scp`, `rm`, an editor) with two calls to the system for each artifact.
-        """
-        with storage("list", self.path):
-            seen = looks.look(str(self.path))
-        before, self._seen = self._seen or seen, seen
-        return {entries.own_id(name) for name in looks.differing(before, seen)}
 
     def directory(self, id: str) -> Path:
         """Where an artifact lies, or would lie; raises UsageError for an id that cannot have a directory."""

@@ -1,9 +1,9 @@
 """The watch: what lies in the catalogs, what runs and what the hardware does, kept current on the board.
 
-Facts say what changed, whoever changed it; what other hands do (`scp`, `rm`) is found by a stat of each
-artifact. Keys: `models` and `workers` (lists of entries by id), `running` (list of RunningWorker), `deaths`
-(list of Death), `reading` (a hardware Reading), `settings`, `promised` (bytes of disk). Values are whole; an
-earlier one stays as it is.
+Facts say what changed, whoever changed it; what other hands do (`scp`, `rm`) is found by looking. Keys:
+`models` and `workers` (lists of entries by id), `running` (list of RunningWorker), `deaths` (list of Death),
+`reading` (a hardware Reading), `settings`, `promised` (bytes of disk). Values are whole; an earlier one stays
+as it is.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from rbee_tui.engine.artifacts import Entry, Health
 from rbee_tui.engine.catalog import Catalog
 from rbee_tui.engine.errors import NotFoundError, RbeeError
 from rbee_tui.engine.facts import Fact
+from rbee_tui.engine.looks import Lookout
 from rbee_tui.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,18 +40,19 @@ class Shelf:
     def __init__(self, catalog: "Catalog[Any]") -> None:
         self.turn = asyncio.Lock()
         self._catalog = catalog
+        self._lookout = Lookout(str(catalog.path))
         self._entries: dict[str, Entry[Any]] = {}
 
     def fill(self) -> list[Entry[Any]]:
         """Read everything."""
-        self._catalog.changed()
+        self._lookout.changed()
         self._entries = {entry.id: entry for entry in self._catalog.list()}
         return list(self._entries.values())
 
     def scan(self) -> list[Entry[Any]] | None:
         """Read what other hands changed, and what was not whole; None when nothing was."""
         unfinished = {entry.id for entry in self._entries.values() if entry.health in _UNFINISHED}
-        changed = self._catalog.changed() | unfinished
+        changed = self._lookout.changed() | unfinished
         before = {each: self._entries.get(each) for each in changed}
         entries = self.read(changed) if changed else []
         return entries if any(self._entries.get(each) != before[each] for each in changed) else None
