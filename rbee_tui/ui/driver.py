@@ -24,6 +24,10 @@ _UNDECIDED_SECONDS = max(1.0, 2 * constants.ESCAPE_DELAY)
 """How long after a byte the parser may still wait for the rest of a sequence."""
 _HOPS = 40
 """Turns of the loop in which a key goes through its widgets, and its action opens a field or a screen."""
+_HOPS_SECONDS = 3.0
+"""What they may take together: on a busy machine the turn that makes a screen takes long."""
+_BURST_SECONDS = 0.1
+"""Keys that come so close may be of one burst, even where it is read in pieces."""
 _CHUNK = 1 << 14
 _READ_BYTES = 1 << 12
 CLOSING = b"\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
@@ -115,7 +119,7 @@ class Driver(LinuxDriver):
         """Read keys until the driver stops or the terminal is gone."""
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
-        decided = 0.0
+        decided = sent = 0.0
         while not self.exit_event.is_set():
             patience = _LOOK_SECONDS if time.monotonic() < decided else None
             if self.fileno in select.select([self.fileno, self._roused], [], [], patience)[0]:
@@ -124,10 +128,11 @@ class Driver(LinuxDriver):
                     with suppress(RuntimeError):
                         self._loop.call_soon_threadsafe(self._host.hung_up)
                     return
-                for number, event in enumerate(parser.feed(decode(data))):
-                    if number:
+                for event in parser.feed(decode(data)):
+                    if time.monotonic() - sent < _BURST_SECONDS:
                         self._settle()
                     self.process_message(event)
+                    sent = time.monotonic()
                 decided = time.monotonic() + _UNDECIDED_SECONDS
             for event in parser.tick():
                 self.process_message(event)
@@ -141,14 +146,16 @@ class Driver(LinuxDriver):
         A slow link brings keys together that were typed one by one, and Textual sends each to what has the
         focus at that moment.
         """
+        until = time.monotonic() + _HOPS_SECONDS
         for _ in range(_HOPS):
             passed = threading.Event()
             try:
                 self._loop.call_soon_threadsafe(passed.set)
             except RuntimeError:  # the loop has ended
                 return
-            if not passed.wait(_LOOK_SECONDS):
-                return
+            while not passed.wait(_LOOK_SECONDS):
+                if self.exit_event.is_set() or time.monotonic() > until:
+                    return
 
     def start_application_mode(self) -> None:
         """Take the terminal, and read keys."""
