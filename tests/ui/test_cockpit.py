@@ -394,6 +394,26 @@ class TestFinding:
             await here.press("escape")
             assert self.names(here) == ["alpha", "beta", "gamma"]
 
+    async def test_the_field_says_what_it_is_and_what_its_keys_do(self, several: Root):
+        """In the row of what just happened, so that no pane loses a line; Tab leaves it as Enter does."""
+        async with cockpit(several, "http://127.0.0.1:9", (80, 24)) as here:
+            frame = here.rows[-3]
+            assert frame.startswith("╰")
+            await here.press("slash")
+            await here.type("q")
+            await here.sees("Enter Keep  Esc Clear", "0 of 3 match 'q'")
+            assert not here.row("Quit")
+            assert not here.row("x Stop")
+            assert here.rows[-2].startswith(" / q")
+            assert here.rows[-3] == frame
+            await here.press("enter")
+            await here.sees("q Quit")
+            assert not here.row(" / q")
+            await here.press("slash", "tab")
+            await here.until(lambda: here.app.main.situation.pane == "workers")
+            await here.sees("q Quit")
+            assert not here.row(" / q")
+
     async def test_a_letter_is_painted_with_what_it_finds(self, several: Root, monkeypatch):
         """In one paint, not the letter at once and the pane frames later."""
         async with cockpit(several, "http://127.0.0.1:9") as here:

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, Label
 
 from rbee_tui.engine.text import size
 from rbee_tui.ui import layout
@@ -48,6 +48,7 @@ _WIDE_DOWNLOADS, _NARROW_DOWNLOADS = 100, 70
 _WIDE_WORKERS = 56
 _HOPS = 2
 """Turns of the loop in which a pane that was drawn anew says so."""
+_FILTERING = "-filtering"
 _PARTS = frozenset({*PANES, "panes", "hardware", "narration", "filter", "keys"})
 _BARS = 3
 """Rows that are no pane: hardware, narration, keys."""
@@ -101,13 +102,13 @@ class MainScreen(Screen[None]):
                 id="downloads",
             )
         yield TooSmall(id="too-small")
-        yield Field(placeholder="words; Enter keeps them, Esc clears", id="filter")
+        yield Field(placeholder="words that lines must have", id="filter")
+        yield Label("/", id="slash")  # over the field, not beside it in a box: its letters come a turn sooner
         yield Narration(glyphs, id="narration")
         yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
         """Begin with what is known already."""
-        self.query_one("#filter", Input).display = False
         self._arrange()
         self.pane("models").focus()
         self.show({"models", "workers", "running", "jobs", "reading"})
@@ -240,11 +241,13 @@ class MainScreen(Screen[None]):
         self.set_focus(self.pane(name))
 
     def on_descendant_focus(self) -> None:
-        """The footer speaks of the pane that has the focus."""
+        """The footer speaks of the pane that has the focus, or of the field."""
         for each in PANES:
             if self.pane(each).has_focus:
                 for other in PANES:
                     self.pane(other).set_class(other == each, "-last")
+        if self.focused in [self.pane(each) for each in PANES]:
+            self.remove_class(_FILTERING)
         self.refresh_keys()
 
     def on_list_pane_moved(self, event: "ListPane.Moved") -> None:
@@ -258,7 +261,10 @@ class MainScreen(Screen[None]):
         self.rbee.do("details", self.situation)
 
     def refresh_keys(self) -> None:
-        """Show the keys that do something here."""
+        """Show the keys that do something here: in the field all others are letters."""
+        if self._is_filtering:
+            self.query_one(KeyLine).show_words([("Enter", "Keep")], [("Esc", "Clear")])
+            return
         situation = self.situation
         self.query_one(KeyLine).show(in_footer(situation), situation)
 
@@ -279,12 +285,17 @@ class MainScreen(Screen[None]):
         field = self.query_one("#filter", Input)
         self._filtered = self.situation.pane
         field.value = self._filters[self._filtered]
-        field.display = True
-        field.focus()
+        self.add_class(_FILTERING)
+        self.set_focus(field)
+
+    @property
+    def _is_filtering(self) -> bool:
+        """Whether the field is open; it is in the row of what just happened."""
+        return self.has_class(_FILTERING)
 
     async def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while one types."""
-        if event.input.display:
+        if self._is_filtering:
             self._filters[self._filtered] = event.value
             self._show_filtered()
             # Now the pane says that it changed: else the letter is painted first, and the pane frames later.
@@ -304,18 +315,17 @@ class MainScreen(Screen[None]):
     def action_clear(self) -> None:
         """Take the marks away; where there are none, show everything again."""
         here = self.pane(self.situation.pane)
-        if here.marked and not self.query_one("#filter", Input).display:
+        if here.marked and not self._is_filtering:
             here.unmark()
             return
-        name = self._filtered if self.query_one("#filter", Input).display else self.situation.pane
+        name = self._filtered if self._is_filtering else self.situation.pane
         self._filters[name] = ""
         self._close_filter()
         self.show({"models", "workers", "jobs"})
 
     def _close_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        if field.display:
-            field.display = False
+        if self._is_filtering:
+            self.remove_class(_FILTERING)
             self.go_to(self._filtered)
 
     _filtered = "models"
