@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from rbee_tui.demo.hub import DemoHub, DemoRepo
+from rbee_tui.engine.errors import NetworkError
 from rbee_tui.engine.fitting.machine import Device, Machine, most_billions
 from rbee_tui.engine.paths import Root
+from rbee_tui.engine.repository import RepoSummary
 from rbee_tui.ui.widgets.field import Field
-from tests.ui.support import cockpit
+from tests.ui import scenes
+from tests.ui.support import cockpit, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +109,31 @@ class TestFilters:
         """On the roomiest device; never none."""
         devices = tuple(Device(name=f"{n}", kind="cpu", total=n << 30, room=n << 30) for n in (1, gib))
         assert most_billions(Machine(devices=devices)) == most
+
+
+class TestNoNetwork:
+    """A Hub that cannot be asked."""
+
+    async def test_enter_tries_again(self):
+        """It says so, and offers nothing that needs results; the first of those that come is not taken."""
+        error = NetworkError("cannot reach the Hub", hint="check the network")
+        found = [RepoSummary(id="acme/one", downloads=1, likes=0, updated_at="")]
+        app = scenes.screen(scenes.empty(), ["https://hub", error, found])
+        async with shown(app, (80, 24)) as here:
+            await here.press("a")
+            await here.sees("cannot reach the Hub", "Enter Try again  Esc Back")
+            assert not here.row("Filters")
+            await here.press("enter")
+            await here.sees("acme/one", "Enter Its files  Ctrl-O Order")
+
+    async def test_a_name_is_taken_all_the_same(self):
+        """The repository itself may be asked for."""
+        error = NetworkError("cannot reach the Hub", hint="check the network")
+        app = scenes.screen(scenes.empty(), ["https://hub", error, error])
+        async with shown(app, (80, 24)) as here:
+            await here.press("a")
+            await here.type("acme/one")
+            await here.sees("cannot reach the Hub", "Enter Its files  Esc Back")
 
 
 class TestSilence:

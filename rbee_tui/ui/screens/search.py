@@ -32,6 +32,7 @@ _NOTHING: list[Drawn] = [
     [("The Hub has nothing that matches.", "")],
     [("A name as owner/name is taken as it stands.", "quiet")],
 ]
+_NARROWING = (("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only"), ("Ctrl-F", "Filters"))
 Where = Callable[[], Coroutine[Any, Any, str]]
 Search = Callable[[str, Filters, int], Coroutine[Any, Any, Sequence[RepoSummary]]]
 Narrow = Callable[[Filters], Coroutine[Any, Any, Filters]]
@@ -91,14 +92,13 @@ class SearchScreen(PickScreen):
         """Whether the cursor was moved since the words were typed: then Enter means its line."""
         self._entered = False
         """Whether Enter was pressed before the results came: then the first of them is meant."""
+        self._failed = False
+        """Whether the Hub could not be asked: then Enter asks it again."""
 
     def opened(self) -> None:
         """Begin where one was; at first with what is downloaded most."""
         super().opened()
         self.run_worker(self._say_where(), group="where", exit_on_error=False)
-        self.offer(
-            (("Enter", "Its files"), ("Ctrl-O", "Order"), ("Ctrl-G", "GGUF only"), ("Ctrl-F", "Filters"))
-        )
         text = self._memory.text
         if text:
             with self.prevent(Input.Changed):
@@ -132,7 +132,7 @@ class SearchScreen(PickScreen):
 
     def narrow(self, text: str) -> None:
         """Ask the Hub once typing pauses."""
-        self._moved = self._entered = False
+        self._moved = self._entered = self._failed = False
         self._memory.text = text
         if self._timer is not None:
             self._timer.stop()
@@ -178,7 +178,7 @@ class SearchScreen(PickScreen):
         elif self._wanted != (words := _words(text)) or self._key(words) not in self._memory.known:
             if self._timer is not None:
                 self._timer.stop()
-            self._entered = True
+            self._entered = not self._failed
             self._look(words)
         else:
             super().submit(text)
@@ -194,6 +194,7 @@ class SearchScreen(PickScreen):
         key, known = self._key(words), self._memory.known
         if key not in known:
             self.show(self.choices, "searching")
+            self._offer()
             try:
                 known[key] = await self._ask(*key, self._memory.asked.setdefault(key, _PAGE))
             except RbeeError as error:
@@ -201,6 +202,7 @@ class SearchScreen(PickScreen):
                     self._entered = False
                     self.choices = []
                     self.show((), "", [[(str(error), "wrong")], [(error.hint, "")]])
+                    self._offer(takes=parse(self._memory.text) is not None, failed=True)
                 return
         if key == self._key(self._wanted):
             self._put(key)
@@ -215,6 +217,13 @@ class SearchScreen(PickScreen):
             lines[:] = [_choice(repo) for repo in found]
         self.choices = lines
         self.show(self.choices, self._said(key[0]), _NOTHING)
+        self._offer(takes=bool(self.choices or parse(self._memory.text)))
+
+    def _offer(self, *, takes: bool = True, failed: bool = False) -> None:
+        """Offer to take what is typed or found, or will be; without an answer to ask again."""
+        self._failed = failed
+        enter = [("Enter", "Its files")] if takes else [("Enter", "Try again")] if failed else []
+        self.offer([*enter, *(() if failed else _NARROWING)])
 
     def _said(self, words: str) -> str:
         """What the list is, in the frame."""
