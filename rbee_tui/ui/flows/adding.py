@@ -74,9 +74,18 @@ async def _from_repository(app: "RbeeApp", named: Named) -> bool:
 
 async def fetch(app: "RbeeApp", repo: str, file: str | None, revision: str = MAIN) -> bool:
     """Ask with size, place and free space, and download; False where that was declined."""
-    models = app.house.models
-    said = await app.bridge.ask(lambda engine: _ahead(engine, repo, file, revision, models))
-    if await app.question(_question(said)) is None:
+    from rbee_tui.ui.flows import room  # noqa: PLC0415 - what it gives back may be fetched again from there
+
+    answer = "disk"
+    while answer == "disk":
+        models = app.house.models
+        said = await app.bridge.ask(
+            lambda engine, models=models: _ahead(engine, repo, file, revision, models)
+        )
+        answer = await app.question(_question(said))
+        if answer == "disk":
+            await room.disk(app)
+    if answer is None:
         return False
     job_id = await app.bridge.call(
         lambda engine: engine.provisioner.download_model(repo, file, revision=revision)
@@ -157,7 +166,6 @@ def _question(ahead: Ahead) -> Question:
     if plan.gated:
         said = "gated: its owner decides who may have it (t on its page enters a token)"
         lines.insert(4, (f"access  {said}", "busy"))
-    if left < 0:
-        lines += [("", ""), ("Ctrl-D on a model deletes it, and says what becomes free.", "quiet")]
-    answers = [Answer("d", "Enter", "Download", "download")] if left >= 0 else []
+    give_back = Answer("D", "D", "What takes room, to give some back", "disk")
+    answers = [Answer("d", "Enter", "Download", "download")] if left >= 0 else [give_back]
     return Question("Download", lines, answers)

@@ -12,7 +12,7 @@ from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding, installing
 from rbee_tui.ui.house import Activity
-from rbee_tui.ui.keys import Situation
+from rbee_tui.ui.keys import BY_NAME, Situation
 from rbee_tui.ui.lines import (
     ActivityLine,
     Cell,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 _LOOK_SECONDS = 0.5
+_BESIDE_DETAILS = ("start", "logs", "copy")
+"""Actions that details name, or that one wants next; they work there as on the line."""
 
 
 async def show_details(app: "RbeeApp", situation: Situation) -> None:
@@ -45,7 +47,13 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
             await app.bridge.ask(lambda engine: _about(engine, line)) if isinstance(line, ModelLine) else None
         )
         title, lines = details.of(line, more)
-        await app.push_screen_wait(TextScreen(title, lines, app.glyphs))
+        others = [BY_NAME[name] for name in _BESIDE_DETAILS if BY_NAME[name].works(situation.at(line))]
+        answers = [
+            Answer(each.keys[0], each.shown, each.word(situation.at(line)), each.name) for each in others
+        ]
+        picked = await app.push_screen_wait(TextScreen(title, lines, app.glyphs, answers=answers))
+        if picked is not None:
+            app.do(picked, situation.at(line))
 
 
 def _about(engine: "Engine", line: ModelLine) -> "About":
@@ -154,7 +162,9 @@ async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
     alone = isinstance(line, FileLine) and line.steered_alone and line.file.state != "cancelled"
     file = line.file if isinstance(line, FileLine) and alone else None
     answer = await app.question(_about_file(line.job, file) if file else _about_job(line.job))
-    if answer is not None:
+    if answer == "pause":
+        await pause(app, Situation("downloads", line if file else JobLine(line.job)))
+    elif answer is not None:
         path = file.path if file and answer != "whole" else None
         job_id, keep = line.job.id, answer == "keep"
         await app.bridge.call(lambda engine: engine.provisioner.cancel(job_id, path, keep=keep))
@@ -162,17 +172,22 @@ async def _cancel(app: "RbeeApp", line: JobLine | FileLine) -> None:
 
 def _about_job(job: JobProgress) -> Question:
     if job.repairs:
-        lines = [(clean(job.model_id), "strong"), ("", ""), ("What is good of it is kept: r goes on.", "")]
+        lines = [
+            (clean(job.model_id), "strong"),
+            ("", ""),
+            ("What is good of it is kept for the next repair.", ""),
+        ]
         return Question("Cancel the repair", lines, [Answer("d", "Enter", "Cancel it", "keep")])
     lines = [
         (clean(job.model_id), "strong"),
         ("", ""),
         (f"{size(job.downloaded)} of {size(job.total)} have come.", ""),
-        ("p pauses it instead.", "quiet"),
     ]
+    stay = [Answer("p", "p", "Pause it instead", "pause")] if job.state in ("running", "queued") else []
     answers = [
         Answer("d", "Enter", "Cancel it, throw away what came", "purge"),
         Answer("k", "k", "Cancel it, keep what came for later", "keep"),
+        *stay,
     ]
     return Question("Cancel the download", lines, answers)
 
@@ -182,12 +197,14 @@ def _about_file(job: JobProgress, file: FileProgress) -> Question:
         (clean(file.path), "strong"),
         ("", ""),
         (f"{size(file.downloaded)} of {size(file.total)} have come.", ""),
-        (f"{clean(job.model_id)} does without it then. p pauses it instead.", "quiet"),
+        (f"{clean(job.model_id)} does without it then.", "quiet"),
     ]
+    stands = file.state in ("paused", "failed", "cancelled")
     answers = [
         Answer("d", "Enter", "Cancel this file, throw away what came", "purge"),
         Answer("k", "k", "Cancel this file, keep what came for later", "keep"),
         Answer("w", "w", "Cancel the whole download, throw away what came", "whole"),
+        *([] if stands else [Answer("p", "p", "Pause this file instead", "pause")]),
     ]
     return Question("Cancel one file", lines, answers)
 

@@ -40,6 +40,8 @@ async def start(app: "RbeeApp", situation: Situation) -> None:
         answer = await app.question(_start_question(outlook))
         if answer == "smaller":
             said |= {"context": outlook.retry_context}
+        elif answer == "why":
+            await _show_why(app, outlook)
         elif answer == "change":
             said = await starting.change(app, model_id, said) or said
         else:
@@ -78,8 +80,12 @@ async def _failed(app: "RbeeApp", model_id: str, error: RbeeError, said: dict[st
     last = [line for line in log.splitlines() if line.strip()][-_LAST_LINES:]
     lines = [(str(error), "wrong"), ("", ""), *((line, "quiet") for line in last)]
     lines += [("", ""), (error.hint, "")] if error.hint else []
-    again = Answer("s", "Enter", f"Start with {context:,} tokens", "again") if context else None
-    if await app.question(Question("It did not start", lines, [again] if again else [])) == "again":
+    answers = [Answer("s", "Enter", f"Start with {context:,} tokens", "again")] if context else []
+    answers += [Answer("l", "l", "Log", "log")] if log else []
+    question = Question("It did not start", lines, answers)
+    while (answer := await app.question(question)) == "log":
+        await _show_log(app, model_id)
+    if answer == "again":
         await start_worker(app, model_id, **said | {"context": context})
 
 
@@ -121,10 +127,8 @@ def _start_question(outlook: "Outlook") -> Question:
             (outlook.refusal, "wrong"),
             ("", ""),
             (outlook.hint, "quiet"),
-            ("", ""),
-            ("w on the main screen says why.", "quiet"),
         ]
-        answers = [change] if outlook.worker_id else []
+        answers = [*([change] if outlook.worker_id else []), Answer("w", "w", "Why", "why")]
         if outlook.retry_context:
             answers.insert(0, Answer("s", "Enter", f"{outlook.retry_context:,} tokens", "smaller"))
         return Question(f"{name} cannot be started", lines, answers)
@@ -165,7 +169,10 @@ def _threads(count: int) -> str:
 async def why(app: "RbeeApp", situation: Situation) -> None:
     """Show every worker with each thing that was looked at, and why it is taken for this model or not."""
     model_id = _model_id(situation)
-    outlook = await app.bridge.ask(lambda engine: engine.processes.outlook(model_id))
+    await _show_why(app, await app.bridge.ask(lambda engine: engine.processes.outlook(model_id)))
+
+
+async def _show_why(app: "RbeeApp", outlook: "Outlook") -> None:
     lines: list[tuple[str, str]] = []
     for verdict in outlook.verdicts:
         mark = app.glyphs.ok if verdict.usable else app.glyphs.wrong
@@ -184,7 +191,7 @@ async def why(app: "RbeeApp", situation: Situation) -> None:
         if outlook.refusal
         else (f"{needs} Context {outlook.context:,} tokens.", "")
     ]
-    await app.push_screen_wait(TextScreen(f"Why: {clean(model_id)}", lines, app.glyphs))
+    await app.push_screen_wait(TextScreen(f"Why: {clean(outlook.model)}", lines, app.glyphs))
 
 
 def _probes(verdict: "Verdict", app: "RbeeApp") -> list[tuple[str, str]]:
@@ -247,10 +254,14 @@ async def logs(app: "RbeeApp", situation: Situation) -> None:
         path = await app.bridge.ask(lambda engine: engine.installer.log_path(worker_id))
         title = f"Install of {clean(worker_id)}"
     else:
-        model_id = running_model(situation) or _model_id(situation)
-        path = await app.bridge.ask(lambda engine: engine.processes.log_path(model_id))
-        title = f"Log of {clean(model_id)}"
+        await _show_log(app, running_model(situation) or _model_id(situation))
+        return
     await app.push_screen_wait(LogScreen(title, path, app.glyphs))
+
+
+async def _show_log(app: "RbeeApp", model_id: str) -> None:
+    path = await app.bridge.ask(lambda engine: engine.processes.log_path(model_id))
+    await app.push_screen_wait(LogScreen(f"Log of {clean(model_id)}", path, app.glyphs))
 
 
 def _model_id(situation: Situation) -> str:

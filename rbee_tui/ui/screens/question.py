@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: a title, lines with the names of their styles, and the answers, Enter's first."""
+    """What is asked: a title, lines with the names of their styles, the answers; Enter's is shown as that."""
 
     title: str
     lines: Sequence[tuple[str, str]]
@@ -61,9 +61,9 @@ class QuestionScreen(ModalScreen[str | None]):
         self.query_one(QuestionBox).fit_screen()
 
     def action_first(self) -> None:
-        """Take the first answer; where there is none to give, it has been read."""
-        answers = self._question.answers
-        self.dismiss(answers[0].value if answers else None)
+        """Take Enter's answer; where it has none, the question has been read."""
+        first = next((each for each in self._question.answers if each.shown == "Enter"), None)
+        self.dismiss(first.value if first else None)
 
     def on_key(self, event: Key) -> None:
         """Take the answer whose key it is."""

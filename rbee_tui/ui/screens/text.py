@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
 
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.screens.base import Keys, Sheet
+from rbee_tui.ui.screens.question import Answer
 from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.text_view import TextView
 
@@ -21,8 +23,8 @@ _FIRST_BYTES = 1 << 20
 Lines = Sequence[tuple[str, str]]
 
 
-class TextScreen(Sheet[None]):
-    """Lines with a style each."""
+class TextScreen(Sheet[str]):
+    """Lines with a style each; the result is the value of an answer whose key was pressed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "find", show=False),
@@ -33,9 +35,18 @@ class TextScreen(Sheet[None]):
     KEYS: ClassVar[Keys] = (("j k", "Move"), ("/", "Find"), ("n N", "Next, previous"))
 
     def __init__(
-        self, title: str, lines: Lines, glyphs: Glyphs, *, wrap: bool = True, follow: bool = False
+        self,
+        title: str,
+        lines: Lines,
+        glyphs: Glyphs,
+        *,
+        wrap: bool = True,
+        follow: bool = False,
+        answers: Sequence[Answer] = (),
     ) -> None:
+        """`answers` are keys that leave it for something else."""
         super().__init__(title)
+        self._answers = answers
         self._lines = lines
         self._glyphs = glyphs
         self._wrap = wrap
@@ -54,9 +65,18 @@ class TextScreen(Sheet[None]):
 
     def opened(self) -> None:
         """Show it."""
+        self.offer([*((each.shown, each.word) for each in self._answers), *self.KEYS])
         self.query_one("#find", Input).display = False
         self.view.set_lines(self._lines)
         self.view.focus()
+
+    def on_key(self, event: Key) -> None:
+        """Leave for what a key stands for; in the field it is a letter, and does not come here."""
+        for answer in self._answers:
+            if event.key == answer.key:
+                event.stop()
+                self.dismiss(answer.value)
+                return
 
     def on_text_view_scrolled(self) -> None:
         """Say where one is."""
