@@ -346,7 +346,7 @@ def busy() -> list[dict[str, Any]]:
             model("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072, Health.PARTIAL, status="Downloading"),
             model("llama-3-8b-q4_k_m", 4.9, "Q4_K_M", 131072),
             model("mistral-7b-instruct-v0.3-q5_k_m", 5.1, "Q5_K_M", 32768),
-            model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072, verified_at=None),
+            model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072),
             model("qwen2-vl-7b-instruct-q4_k_m", 4.7, "Q4_K_M", 32768),
             model("qwen3-32b-q4_k_m", 19.8, "Q4_K_M", 32768, Health.PARTIAL, status="Downloading"),
             model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192),
