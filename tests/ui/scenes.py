@@ -1,37 +1,29 @@
 """A house to look at: fixed models, workers, downloads and hardware, and a screen that shows them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from rbee_tui.engine.about import About
 from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
-from rbee_tui.engine.choices import group
 from rbee_tui.engine.disk import Kind, Share, Usage
 from rbee_tui.engine.elsewhere import Found, FoundFile
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.fitting.machine import Machine
-from rbee_tui.engine.fitting.matrix import Candidate, Matrix, Question, matrix
-from rbee_tui.engine.gguf import Header
-from rbee_tui.engine.hardware.reading import Cpu, Disk, Gpu, Memory, Metal, Nvml, Reading
-from rbee_tui.engine.hub import Repository
+from rbee_tui.engine.hardware.reading import Reading
 from rbee_tui.engine.jobs import FileProgress, JobProgress
-from rbee_tui.engine.probing import Probe
-from rbee_tui.engine.variants import Verdict
+from rbee_tui.engine.variants import Verdict, choose
+from rbee_tui.engine.workers import offers
 from rbee_tui.engine.workers.deaths import Death, certify, with_retry
 from rbee_tui.engine.workers.outlook import Outlook
 from rbee_tui.engine.workers.record import Exit, Load
 from rbee_tui.engine.workers.supervise import RunningWorker
 from rbee_tui.ui.app import Options, RbeeApp
+from tests.ui import figures
+from tests.ui.figures import GIB, HOME
 
-GIB = 1 << 30
-HOME = "/home/bee/.cache/rbee"
 STAMP = "2026-11-24T09:30:00Z"
-_CPU = (12.0, 31.0, 58.0, 37.0)
-_GPU = (40, 77, 93, 81)
+VERSION = "2026.10.11549"
+LLAMA, MISTRAL, QWEN = "llama-3-8b-q4_k_m", "mistral-7b-instruct-v0.3-q5_k_m", "qwen2-vl-7b-instruct-q4_k_m"
 
 
 class StillBridge:
@@ -88,12 +80,7 @@ def screen(
 # Things
 
 
-ABOUT = About(
-    header={"layers": "32, 4,096 wide", "heads": "32, 8 for keys and values", "vocabulary": "128,256 tokens"},
-    fit={"GPU0": "fits up to 131,072 tokens", "CPU": "fits up to 32,768 tokens"},
-    held="its own",
-    workers=["llm-worker-cuda is ready on port 41877"],
-)
+ABOUT = figures.about(LLAMA, figures.reading(), "llm-worker-cuda is ready on port 41877")
 
 
 def usage() -> Usage:
@@ -158,7 +145,7 @@ def model(
         name=name,
         version=quantization or "1",
         size_bytes=size,
-        source_url=f"https://huggingface.co/acme/{name}/resolve/0123456789ab/{name}.gguf",
+        source_url=f"https://huggingface.co/acme/{name}-GGUF/resolve/0123456789ab/{name}.gguf",
         repo=f"acme/{name}-GGUF",
         revision="0123456789abcdef0123456789abcdef01234567",
         files=(file,),
@@ -184,7 +171,7 @@ def unreadable(name: str, health: Health, reason: str) -> Entry[Model]:
     return Entry(id=name, artifact=None, health=health, reason=reason, directory=f"{HOME}/models/{name}")
 
 
-def worker(worker_id: str, worker_type: str, version: str = "2026.10.11549", **more: Any) -> Entry[Worker]:
+def worker(worker_id: str, worker_type: str, version: str = VERSION, **more: Any) -> Entry[Worker]:
     """An installed worker."""
     artifact = Worker(
         id=worker_id,
@@ -194,7 +181,7 @@ def worker(worker_id: str, worker_type: str, version: str = "2026.10.11549", **m
         worker_type=worker_type,
         capabilities=["text-generation"],
         runtime="xllamacpp",
-        devices=["GPU0", "GPU1"] if worker_type == "cuda" else ["CPU"],
+        devices=["GPU0"] if worker_type == "cuda" else ["CPU"],
     )
     return Entry(
         id=worker_id,
@@ -223,8 +210,13 @@ def load(state: str) -> Load | None:
     )
 
 
-def running(name: str, state: str, port: int, gib: float | None, variant: str = "cuda") -> RunningWorker:
-    """A running worker."""
+def running(
+    name: str, state: str, port: int, gib: float, on_gpu: float | None = None, *, free: float = 0.0
+) -> RunningWorker:
+    """A running worker with so many GiB of main memory, and `on_gpu` of a GPU that had `free` before."""
+    variant = "cpu" if on_gpu is None else "cuda"
+    there = figures.reading(gpus=0 if on_gpu is None else 1, gpu_free=free)
+    taken = figures.outlook(name, there, [worker(f"llm-worker-{variant}", variant)])
     return RunningWorker(
         id=name,
         model=name,
@@ -235,17 +227,41 @@ def running(name: str, state: str, port: int, gib: float | None, variant: str = 
         url=f"http://127.0.0.1:{port}" if port else "",
         api_key="rbee-0123456789abcdef",
         state=state,
-        context=8192,
+        context=taken.context,
         started_at=STAMP,
-        ready_at=STAMP if state == "ready" else None,
-        reason="it runs on GPU0, with 45.0 GiB of memory free",
-        devices=("GPU0",),
+        ready_at="2026-11-24T09:30:06Z" if port else None,
+        reason=taken.reason,
+        devices=("CPU",) if on_gpu is None else ("GPU0",),
+        device=taken.device,
+        gpu_layers=taken.gpu_layers,
+        of_layers=taken.of_layers,
+        threads=taken.threads,
         log=f"{HOME}/state/logs/{name}.log",
         load_share=0.46 if state == "loading" else None,
         load=load(state),
-        estimate_bytes=int(9.1 * GIB),
-        memory_bytes=int(gib * GIB) if gib else None,
+        estimate_bytes=taken.needed_bytes,
+        memory_bytes=int(gib * GIB),
+        gpu_memory_bytes=None if on_gpu is None else int(on_gpu * GIB),
     )
+
+
+def workers() -> list[Entry[Worker]]:
+    """What is installed where both kinds are."""
+    return [worker("llm-worker-cpu", "cpu"), worker("llm-worker-cuda", "cuda")]
+
+
+def offered() -> list[Verdict]:
+    """Every worker that may be installed, in the order of their list, without a look at a model."""
+    here = workers()
+    ids = {entry.id for entry in here}
+    still = [offer for offer in offers.bundled() if offer.id not in ids]
+    found = choose(figures.reading(), [*here, *still]).verdicts
+    return sorted(found, key=lambda each: (not each.taken, not each.usable))
+
+
+def outlook(name: str = MISTRAL, **changes: Any) -> Outlook:
+    """What a start would do at the machine at work, where another worker is loading."""
+    return figures.outlook(name, figures.reading(), workers(), loading=QWEN, **changes)
 
 
 def death() -> Death:
@@ -297,46 +313,33 @@ def job(job_id: str, name: str, state: Any, files: list[FileProgress], **more: A
     )
 
 
-def reading(step: int, *, gpus: int = 1) -> Reading:
-    """One of four looks at the hardware."""
-    return Reading(
-        at=f"2026-11-24T09:41:0{step}Z",
-        platform="linux-x86_64",
-        cpu=Cpu(name="EPYC", cores_logical=16, cores_available=16, percent=_CPU[step]),
-        memory=Memory(total=24 * GIB, available=int(12.8 * GIB)),
-        disk=Disk(path=HOME, total=10**12, free=80 * 10**9),
-        nvml=Nvml(available=True, driver="575.51", cuda=(12, 9)),
-        metal=Metal(available=False, reason="this is not a Mac"),
-        gpus=tuple(
-            Gpu(
-                index=index,
-                name="NVIDIA H200",
-                memory_total=139 * GIB,
-                memory_used=(94 - 60 * index) * GIB,
-                memory_free=(45 + 60 * index) * GIB,
-                utilization=_GPU[step] // (index + 1),
-                temperature=62 - 10 * index,
-            )
-            for index in range(gpus)
-        ),
-    )
-
-
-def told(**values: Any) -> list[dict[str, Any]]:
-    """What the engine tells: four readings, the last with everything else."""
-    gpus = values.pop("gpus", 1)
+def told(look: Callable[[int], Reading] = figures.reading, **values: Any) -> list[dict[str, Any]]:
+    """What the engine tells: four looks at the hardware, the last with everything else."""
     latest: dict[str, Any] = {"models": [], "workers": [], "running": [], "promised": 0, **values}
     for each in latest.pop("jobs", []):
         latest[f"job:{each.id}"] = each
-    return [
-        *({"reading": reading(step, gpus=gpus)} for step in range(3)),
-        {"reading": reading(3, gpus=gpus), **latest},
-    ]
+    return [*({"reading": look(step)} for step in range(3)), {"reading": look(3), **latest}]
+
+
+def bare(step: int) -> Reading:
+    """One of four looks at a machine without a GPU."""
+    return figures.reading(step, gpus=0)
+
+
+def crowded(step: int) -> Reading:
+    """The same, with less main memory than a model needs."""
+    return figures.reading(step, gpus=0, available=4.0)
 
 
 def empty() -> list[dict[str, Any]]:
     """The first run."""
-    return told(gpus=0)
+    return told(bare)
+
+
+def lone(look: Callable[[int], Reading], workers: Sequence[Entry[Worker]] = ()) -> list[dict[str, Any]]:
+    """Two models that came just now, and no worker on them."""
+    models = [model(MISTRAL, 5.1, "Q5_K_M", 32768), model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192)]
+    return told(look, models=models, workers=list(workers))
 
 
 def busy() -> list[dict[str, Any]]:
@@ -344,17 +347,17 @@ def busy() -> list[dict[str, Any]]:
     return told(
         models=[
             model("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072, Health.PARTIAL, status="Downloading"),
-            model("llama-3-8b-q4_k_m", 4.9, "Q4_K_M", 131072),
-            model("mistral-7b-instruct-v0.3-q5_k_m", 5.1, "Q5_K_M", 32768),
+            model(LLAMA, 4.9, "Q4_K_M", 131072),
+            model(MISTRAL, 5.1, "Q5_K_M", 32768),
             model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072),
-            model("qwen2-vl-7b-instruct-q4_k_m", 4.7, "Q4_K_M", 32768),
+            model(QWEN, 4.7, "Q4_K_M", 32768),
             model("qwen3-32b-q4_k_m", 19.8, "Q4_K_M", 32768, Health.PARTIAL, status="Downloading"),
             model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192),
         ],
-        workers=[worker("llm-worker-cpu", "cpu"), worker("llm-worker-cuda", "cuda")],
+        workers=workers(),
         running=[
-            running("llama-3-8b-q4_k_m", "ready", 41877, 9.1),
-            running("qwen2-vl-7b-instruct-q4_k_m", "loading", 0, 3.0),
+            running(LLAMA, "ready", 41877, 0.5, 5.5, free=53.0),
+            running(QWEN, "loading", 0, 0.5, 2.5, free=47.5),
         ],
         jobs=[
             job(
@@ -401,7 +404,7 @@ def damaged() -> list[dict[str, Any]]:
             worker("llm-worker-cpu", "cpu"),
             worker("llm-worker-cuda", "cuda", health=Health.MISSING, reason="its binary is not there"),
         ],
-        running=[running("sound-1b-q8_0", "unhealthy", 41877, 1.7, "cpu")],
+        running=[running("sound-1b-q8_0", "unhealthy", 41877, 1.6)],
         deaths=[death()],
         jobs=[
             job(
@@ -436,83 +439,3 @@ def damaged() -> list[dict[str, Any]]:
 def many(count: int) -> list[dict[str, Any]]:
     """More models than one can see."""
     return told(models=[model(f"model-{number:05d}-q4_k_m", 4.1, "Q4_K_M", 8192) for number in range(count)])
-
-
-def outlook(**changes: Any) -> Outlook:
-    """What a start would do."""
-    values: dict[str, Any] = {
-        "model": "llama-3-8b-q4_k_m",
-        "worker_id": "llm-worker-cuda",
-        "variant": "cuda",
-        "installed": True,
-        "reason": "it runs on GPU0 (NVIDIA H200), with 45.0 GiB of memory free",
-        "context": 8192,
-        "needed_bytes": int(9.1 * GIB),
-        "free_bytes": 44 * GIB,
-        "device": "GPU0",
-        "gpu_layers": 33,
-        "of_layers": 33,
-        "threads": 15,
-        "verdicts": (
-            verdict(
-                "llm-worker-cuda",
-                "cuda",
-                True,
-                True,
-                "it runs on GPU0 (NVIDIA H200), with 45.0 GiB of memory free",
-            ),
-            verdict("llm-worker-cpu", "cpu", False, True, "llm-worker-cuda goes before it: a GPU is faster"),
-            verdict(
-                "llm-worker-metal", "metal", False, False, "it is for macos-aarch64; this is linux-x86_64"
-            ),
-        ),
-    }
-    return Outlook(**values | changes)
-
-
-def verdict(worker_id: str, variant: str, taken: bool, usable: bool, reason: str) -> Verdict:
-    """What was decided about one worker."""
-    probes = (
-        Probe(name="kind", ok=True, text=variant),
-        Probe(name="platform", ok=usable, text="linux-x86_64" if usable else reason),
-    )
-    return Verdict(
-        worker_id=worker_id,
-        variant=variant,
-        taken=taken,
-        usable=usable,
-        installed=usable,
-        reason=reason,
-        probes=probes,
-    )
-
-
-def fit(repository: Repository, machine: Machine) -> Matrix:
-    """The matrix of a repository's choices on a machine, for a model of 4B."""
-    header = Header(
-        architecture="qwen3",
-        name="4B",
-        quantization=None,
-        context_length=40960,
-        license=None,
-        chat_template=True,
-        n_layers=36,
-        n_embd=2560,
-        n_ff=9728,
-        n_head=32,
-        n_head_kv=8,
-        head_k=128,
-        head_v=128,
-        n_vocab=151936,
-    )
-    candidates = [
-        Candidate(
-            name=each.name,
-            file=each.file,
-            quantization=each.quantization,
-            size_bytes=each.size_bytes,
-            header=msgspec.structs.replace(header, tensor_bytes=each.size_bytes),
-        )
-        for each in group(repository.files)
-    ]
-    return matrix(repository.id, candidates, machine, Question())

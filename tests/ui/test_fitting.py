@@ -13,7 +13,7 @@ from rbee_tui.engine.fitting.choice import ChoiceFit
 from rbee_tui.engine.paths import Root
 from rbee_tui.ui.flows.fitting import column, line, matrix_lines
 from rbee_tui.ui.glyphs import ASCII
-from tests.ui import scenes
+from tests.ui import figures
 from tests.ui.support import cockpit
 from tests.ui.test_snapshots import MACHINE, REPOSITORY
 
@@ -77,7 +77,7 @@ class TestText:
     @pytest.mark.parametrize(("width", "contexts"), [(80, 2), (66, 2), (51, 1), (200, 3)])
     def test_contexts_give_way(self, width: int, contexts: int):
         """Where there is little room, the largest are shown; no line is wider than the screen."""
-        found = scenes.fit(REPOSITORY, MACHINE)
+        found = figures.fit(REPOSITORY, MACHINE)
         wide = found.__class__(**{n: getattr(found, n) for n in found.__struct_fields__})
         lines = [text for text, _ in matrix_lines(wide, ASCII, width)]
         table = [text for text in lines if text.startswith(("  Q", "> Q"))]

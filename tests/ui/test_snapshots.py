@@ -24,7 +24,7 @@ from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
 from rbee_tui.ui.flows.installing import Offered
 from rbee_tui.ui.flows.repository import Page
-from tests.ui import scenes
+from tests.ui import figures, scenes
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
 SMALL, LARGE = (80, 24), (120, 40)
@@ -114,7 +114,7 @@ class TestTheMainScreen:
         """The hardware line has room for both."""
         told = scenes.busy()
         for step, latest in enumerate(told):
-            latest["reading"] = scenes.reading(step, gpus=2)
+            latest["reading"] = figures.reading(step, gpus=2)
         album.has("busy-160x50", await drawn(scenes.screen(told), (160, 50)))
 
     async def test_one_pane_at_a_time(self, album: Album) -> None:
@@ -234,7 +234,7 @@ class TestAddingAModel:
 
     async def test_the_matrix(self, album: Album) -> None:
         """What fits where, for every choice of a repository, and the one to take."""
-        found = scenes.fit(REPOSITORY, MACHINE)
+        found = figures.fit(REPOSITORY, MACHINE)
         app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, (found, None)])
         album.has("fit-80x24", await drawn(app, SMALL, "a", "enter", "m"))
 
@@ -264,40 +264,32 @@ class TestWorkers:
 
     async def test_the_start(self, album: Album) -> None:
         """The worker, its reason, context and memory."""
-        app = scenes.screen(scenes.busy(), [scenes.outlook(model="mistral-7b-instruct-v0.3-q5_k_m")])
+        app = scenes.screen(scenes.busy(), [scenes.outlook()])
         album.has("start-80x24", await drawn(app, SMALL, "j", "j", "s"))
 
     async def test_the_start_that_installs_first(self, album: Album) -> None:
         """What is missing is said before it is brought."""
-        found = scenes.outlook(
-            worker_id="llm-worker-cpu",
-            installed=False,
-            reason="it runs on the CPU (16 cores), with 12.8 GiB of memory available",
-        )
-        app = scenes.screen(scenes.busy(), [found])
-        album.has("start-install-80x24", await drawn(app, SMALL, "j", "j", "s"))
+        found = figures.outlook(scenes.MISTRAL, scenes.bare(3), [])
+        app = scenes.screen(scenes.lone(scenes.bare), [found])
+        album.has("start-install-80x24", await drawn(app, SMALL, "s"))
 
     async def test_the_start_that_is_refused(self, album: Album) -> None:
         """The figures that do not fit."""
-        found = scenes.outlook(
-            refusal="mistral-7b-instruct-v0.3-q5_k_m needs 9.1 GiB at a context of 512 "
-            "(weights 8.9 GiB, cache 0.1 GiB), and 4.0 GiB are available",
-            hint="stop another worker, or take a smaller quantisation",
-        )
-        app = scenes.screen(scenes.busy(), [found])
-        album.has("start-refused-80x24", await drawn(app, SMALL, "j", "j", "s"))
+        here = scenes.workers()[:1]
+        found = figures.outlook(scenes.MISTRAL, scenes.crowded(3), here)
+        app = scenes.screen(scenes.lone(scenes.crowded, here), [found])
+        album.has("start-refused-80x24", await drawn(app, SMALL, "s"))
 
     async def test_why(self, album: Album) -> None:
         """Every worker with its reason."""
-        app = scenes.screen(scenes.busy(), [scenes.outlook()])
+        app = scenes.screen(scenes.busy(), [scenes.outlook(scenes.LLAMA)])
         album.has("why-80x24", await drawn(app, SMALL, "j", "w"))
 
     async def test_the_offers(self, album: Album) -> None:
         """What may be installed, and why it fits or not."""
-        installed, *others = scenes.outlook().verdicts
         offered = [
-            Offered(installed, "2026.10.1", "2026.11.2", "", ""),
-            *(Offered(each, "2026.11.2", "", "", "") for each in others),
+            Offered(each, scenes.VERSION, "2026.11.11702" if each.taken else "", "", "")
+            for each in scenes.offered()
         ]
         app = scenes.screen(scenes.busy(), [(offered, [])])
         album.has("install-80x24", await drawn(app, SMALL, "2", "i"))
