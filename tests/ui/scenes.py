@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from rbee_tui.engine.artifacts import Entry, Health, Model, ModelFile, Worker, failed
+from rbee_tui.engine.artifacts import DOWNLOADING, Entry, Health, Model, ModelFile, Worker, failed
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.disk import Kind, Share, Usage
 from rbee_tui.engine.elsewhere import Found, FoundFile
@@ -166,6 +166,21 @@ def model(
     )
 
 
+def coming(name: str, gigabytes: float, quantization: str, context: int) -> Entry[Model]:
+    """A model whose download has begun."""
+    reason = "its download is not finished"
+    return model(
+        name,
+        gigabytes,
+        quantization,
+        context,
+        Health.PARTIAL,
+        reason=reason,
+        status=DOWNLOADING,
+        verified_at=None,
+    )
+
+
 def unreadable(name: str, health: Health, reason: str) -> Entry[Model]:
     """An entry whose metadata says nothing."""
     return Entry(id=name, artifact=None, health=health, reason=reason, directory=f"{HOME}/models/{name}")
@@ -304,7 +319,7 @@ def job(job_id: str, name: str, state: Any, files: list[FileProgress], **more: A
         kept=sum(each.kept for each in files),
         rate=rate,
         seconds_left=(total - downloaded) / rate if rate else None,
-        holder=4712 if state in ("running", "queued") else None,
+        holder=4712 if state in ("running", "queued", "not responding") else None,
         holder_verb="rbee",
         connections=sum(each.connections for each in files),
         created_at=more.pop("created_at", STAMP),
@@ -315,9 +330,9 @@ def job(job_id: str, name: str, state: Any, files: list[FileProgress], **more: A
 
 def told(look: Callable[[int], Reading] = figures.reading, **values: Any) -> list[dict[str, Any]]:
     """What the engine tells: four looks at the hardware, the last with everything else."""
-    latest: dict[str, Any] = {"models": [], "workers": [], "running": [], "promised": 0, **values}
-    for each in latest.pop("jobs", []):
-        latest[f"job:{each.id}"] = each
+    jobs: list[JobProgress] = values.pop("jobs", [])
+    latest = {"models": [], "workers": [], "running": [], "promised": figures.promised(jobs), **values}
+    latest |= {f"job:{each.id}": each for each in jobs}
     return [*({"reading": look(step)} for step in range(3)), {"reading": look(3), **latest}]
 
 
@@ -346,12 +361,12 @@ def busy() -> list[dict[str, Any]]:
     """A machine at work."""
     return told(
         models=[
-            model("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072, Health.PARTIAL, status="Downloading"),
+            coming("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072),
             model(LLAMA, 4.9, "Q4_K_M", 131072),
             model(MISTRAL, 5.1, "Q5_K_M", 32768),
             model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072),
             model(QWEN, 4.7, "Q4_K_M", 32768),
-            model("qwen3-32b-q4_k_m", 19.8, "Q4_K_M", 32768, Health.PARTIAL, status="Downloading"),
+            coming("qwen3-32b-q4_k_m", 19.8, "Q4_K_M", 32768),
             model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192),
         ],
         workers=workers(),
@@ -374,7 +389,6 @@ def busy() -> list[dict[str, Any]]:
                 "7b2c3d4e", "phi-4-mini-q8_0", "done", [file("phi-4-mini-q8_0.gguf", 4.1, 4.1, state="done")]
             ),
         ],
-        promised=10_500_000_000,
     )
 
 
@@ -388,15 +402,11 @@ def damaged() -> list[dict[str, Any]]:
                 "flipped-7b-q4_k_m", 4.4, "Q4_K_M", 32768, Health.DAMAGED, reason="it does not match its hash"
             ),
             model("gone-13b-q5_k_m", 9.2, "Q5_K_M", 4096, Health.MISSING, reason="its file is not there"),
-            model(
-                "half-70b-q4_k_m",
-                42.5,
-                "Q4_K_M",
-                8192,
-                Health.PARTIAL,
-                reason="2 of its 4 files are not there",
-            ),
+            coming("half-70b-q4_k_m", 42.5, "Q4_K_M", 8192),
+            coming("halted-2b-q8_0", 2.0, "Q8_0", 8192),
             unreadable("loose-3b.gguf", Health.IMPORTABLE, "a loose file"),
+            coming("lost-3b-q4_k_m", 1.9, "Q4_K_M", 8192),
+            model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072),
             model("refused-8b", 8.5, "Q8_0", 8192, Health.MISSING, status=failed("the Hub answered 500")),
             model("sound-1b-q8_0", 1.3, "Q8_0", 131072),
         ],

@@ -107,8 +107,9 @@ class TestTheMainScreen:
         keys = ("space", "j", "space")
         name = f"{size[0]}x{size[1]}"
         album.has(f"marked-{name}", await drawn(scenes.screen(scenes.damaged()), size, *keys))
-        app = scenes.screen(scenes.damaged(), [Tree(2, 9_200_000_000, 0, {})])
-        album.has(f"marked-delete-{name}", await drawn(app, size, *keys, "space", "space", "ctrl+d"))
+        # Of these, one lies here with all its bytes, and one with none.
+        app = scenes.screen(scenes.damaged(), [Tree(1, 4_400_000_000, 0, {})])
+        album.has(f"marked-delete-{name}", await drawn(app, size, "j", "j", "space", "space", "ctrl+d"))
 
     async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
         """The hardware line has room for both."""
