@@ -10,7 +10,10 @@ from rbee_tui.engine.disk import Kind, Share, Usage
 from rbee_tui.engine.elsewhere import Found, FoundFile
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.hardware.reading import Reading
+from rbee_tui.engine.headroom import warning
 from rbee_tui.engine.jobs import FileProgress, JobProgress
+from rbee_tui.engine.transfer import part_name
+from rbee_tui.engine.transfer.source import Source
 from rbee_tui.engine.variants import Verdict, choose
 from rbee_tui.engine.workers import offers
 from rbee_tui.engine.workers.deaths import Death, certify, with_retry
@@ -83,31 +86,44 @@ def screen(
 ABOUT = figures.about(LLAMA, figures.reading(), "llm-worker-cuda is ready on port 41877")
 
 
-def usage() -> Usage:
-    """A disk that is nearly full."""
+def share(name: str, kind: Kind, gigabytes: float, *, shared: bool = False, **more: Any) -> Share:
+    """What takes so much room; where it is `shared`, another name holds all of it as well."""
+    held = int(gigabytes * 1e9)
+    kept = held if shared else 0
+    return Share(id=name, kind=kind, size_bytes=held, freed_bytes=held - kept, shared_bytes=kept, **more)
 
-    def share(name: str, kind: Kind, gigabytes: float, freed: float | None = None, **more: Any) -> Share:
-        held, gives = int(gigabytes * 1e9), int((gigabytes if freed is None else freed) * 1e9)
-        shared = held - gives if gives < held else 0
-        return Share(id=name, kind=kind, size_bytes=held, freed_bytes=gives, shared_bytes=shared, **more)
 
+def partial(model_id: str, path: str, gigabytes: float, job: str | None) -> Share:
+    """A file that has come so far, and the download that wants it."""
+    source = Source("https://huggingface.co", f"acme/{model_id}-GGUF", "main", path, 0)
+    return share(part_name(model_id, source), "partial", gigabytes, wanted_by=job)
+
+
+def usage(free: int) -> Usage:
+    """The disk of the machine at work, with so many bytes free."""
+    shares = [
+        partial("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00001-of-00002.gguf", 9.9, "5f0c1a2b"),
+        share(MISTRAL, "model", 5.1),
+        share(LLAMA, "model", 4.9),
+        partial("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00002-of-00002.gguf", 2.2, "5f0c1a2b"),
+        partial("gemma-3-4b-it-q4_k_m", "gemma-3-4b-it-Q4_K_M.gguf", 1.3, "6a1b2c3d"),
+        partial("tinyllama-1.1b-q8_0", "tinyllama-1.1b.Q8_0.gguf", 0.8, None),
+        share("llm-worker-cuda", "worker", 0.6),
+        share("smollm2-360m-instruct-q8_0", "model", 0.386),
+        share("llm-worker-cpu", "worker", 0.014),
+        share("phi-4-mini-q8_0", "model", 4.1, shared=True),
+        share(QWEN, "model", 0.0, elsewhere_bytes=4_700_000_000),
+    ]
+    coming = figures.promised([each for key, each in busy()[-1].items() if key.startswith("job:")])
     return Usage(
         path=HOME,
         total_bytes=10**12,
-        free_bytes=14 * 10**9,
-        promised_bytes=10_500_000_000,
-        held_bytes=43_200_000_000,
-        purgeable_bytes=1_300_000_000,
-        shares=[
-            share("qwen3-32b-q4_k_m", "model", 19.8),
-            share("qwen3-32b-q4_k_m-00001-of-00002.gguf.part", "partial", 9.9, wanted_by="0a1b2c3d"),
-            share("mistral-7b-instruct-v0.3-q5_k_m", "model", 5.1),
-            share("gemma-3-4b-it-q4_k_m.gguf.part", "partial", 1.3),
-            share("llm-worker-cuda", "worker", 0.6),
-            share("phi-4-mini-q8_0", "model", 4.1, 0.0),
-            share("llama-3-8b-q4_k_m", "model", 0.0, elsewhere_bytes=4_900_000_000),
-        ],
-        warning="only 3.5 GB are free once downloads have their 10.5 GB",
+        free_bytes=free,
+        promised_bytes=coming,
+        held_bytes=sum(each.size_bytes for each in shares),
+        purgeable_bytes=sum(e.size_bytes for e in shares if e.kind == "partial" and not e.wanted_by),
+        shares=shares,
+        warning=warning(free, 10**12, coming),
     )
 
 
@@ -357,9 +373,10 @@ def lone(look: Callable[[int], Reading], workers: Sequence[Entry[Worker]] = ()) 
     return told(look, models=models, workers=list(workers))
 
 
-def busy() -> list[dict[str, Any]]:
+def busy(look: Callable[[int], Reading] = figures.reading) -> list[dict[str, Any]]:
     """A machine at work."""
     return told(
+        look,
         models=[
             coming("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072),
             model(LLAMA, 4.9, "Q4_K_M", 131072),

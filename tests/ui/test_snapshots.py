@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -255,9 +256,10 @@ class TestAddingAModel:
         album.has("elsewhere-80x24", await drawn(app, SMALL, "u"))
 
     async def test_what_takes_room(self, album: Album) -> None:
-        """The one that gives back most comes first."""
-        app = scenes.screen(scenes.busy(), [scenes.usage()])
-        album.has("disk-80x24", await drawn(app, SMALL, "D"))
+        """The one that gives back most comes first; of the last none of its bytes lie here, and it says so."""
+        full = scenes.usage(11_200_000_000)
+        app = scenes.screen(scenes.busy(partial(figures.reading, free=11.2)), [full])
+        album.has("disk-80x24", await drawn(app, SMALL, "D", "G"))
 
 
 class TestWorkers:
