@@ -20,7 +20,9 @@ from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan, Room
 from rbee_tui.engine.refusals import access_hint
 from rbee_tui.engine.removal import Tree
+from rbee_tui.engine.workers.deaths import certify, error_of
 from rbee_tui.engine.workers.prompting import Chunk, Usage
+from rbee_tui.engine.workers.record import Exit
 from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
 from rbee_tui.ui.flows.installing import Offered
@@ -256,7 +258,7 @@ class TestAddingAModel:
         album.has("elsewhere-80x24", await drawn(app, SMALL, "u"))
 
     async def test_what_takes_room(self, album: Album) -> None:
-        """The one that gives back most comes first; of the last none of its bytes lie here, and it says so."""
+        """The one that gives back most comes first; what lies elsewhere is last, and says so."""
         full = scenes.usage(11_200_000_000)
         app = scenes.screen(scenes.busy(partial(figures.reading, free=11.2)), [full])
         album.has("disk-80x24", await drawn(app, SMALL, "D", "G"))
@@ -355,15 +357,16 @@ class TestReading:
         app = scenes.screen(scenes.busy(), [Tree(1, 5_100_000_000, 0, {})])
         album.has("delete-80x24", await drawn(app, SMALL, "j", "j", "ctrl+d"))
 
-    async def test_events_say_what_to_do(self, album: Album) -> None:
-        """An error with its hint and the end of its log."""
-        error = WorkerError(
-            "llm-worker-cuda did not come up on mistral-7b-instruct-v0.3-q5_k_m: it ended with exit code 1",
-            hint="rbee logs mistral-7b-instruct-v0.3-q5_k_m shows its whole log",
-            log="ggml_cuda_init: no CUDA device\nerror: unable to load model",
+    @pytest.mark.parametrize(("name", "keys"), [("not-started", ()), ("events", ("escape", "e"))])
+    async def test_what_failed_says_what_to_do(self, album: Album, name: str, keys: tuple[str, ...]) -> None:
+        """An error with its hint and the end of its log: at once, and later among the events."""
+        log = (
+            "llama_model_load: error loading model: unknown model architecture: 'mistral3'\n"
+            "llama_model_load_from_file_impl: failed to load model"
         )
-        app = scenes.screen(scenes.busy(), [scenes.outlook(), error])
-        album.has("events-80x24", await drawn(app, SMALL, "j", "j", "s", "enter", "e"))
+        found = certify(scenes.MISTRAL, "llm-worker-cuda", Exit(code=1), log, context=8192)
+        app = scenes.screen(scenes.busy(), [scenes.outlook(), error_of(found)])
+        album.has(f"{name}-80x24", await drawn(app, SMALL, "j", "j", "s", "enter", *keys))
 
     async def test_leaving_asks(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
         """What becomes of the downloads that this screen runs."""
