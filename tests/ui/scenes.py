@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rbee_tui.engine.artifacts import DOWNLOADING, Entry, Health, Model, ModelFile, Worker, failed
@@ -93,7 +94,7 @@ def share(name: str, kind: Kind, gigabytes: float, *, shared: bool = False, **mo
     return Share(id=name, kind=kind, size_bytes=held, freed_bytes=held - kept, shared_bytes=kept, **more)
 
 
-def partial(model_id: str, path: str, gigabytes: float, job: str | None) -> Share:
+def part(model_id: str, path: str, gigabytes: float, job: str | None) -> Share:
     """A file that has come so far, and the download that wants it."""
     source = Source("https://huggingface.co", f"acme/{model_id}-GGUF", "main", path, 0)
     return share(part_name(model_id, source), "partial", gigabytes, wanted_by=job)
@@ -102,12 +103,12 @@ def partial(model_id: str, path: str, gigabytes: float, job: str | None) -> Shar
 def usage(free: int) -> Usage:
     """The disk of the machine at work, with so many bytes free."""
     shares = [
-        partial("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00001-of-00002.gguf", 9.9, "5f0c1a2b"),
+        part("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00001-of-00002.gguf", 9.9, "5f0c1a2b"),
         share(MISTRAL, "model", 5.1),
         share(LLAMA, "model", 4.9),
-        partial("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00002-of-00002.gguf", 2.2, "5f0c1a2b"),
-        partial("gemma-3-4b-it-q4_k_m", "gemma-3-4b-it-Q4_K_M.gguf", 1.3, "6a1b2c3d"),
-        partial("tinyllama-1.1b-q8_0", "tinyllama-1.1b.Q8_0.gguf", 0.8, None),
+        part("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00002-of-00002.gguf", 2.2, "5f0c1a2b"),
+        part("gemma-3-4b-it-q4_k_m", "gemma-3-4b-it-Q4_K_M.gguf", 1.3, "6a1b2c3d"),
+        part("tinyllama-1.1b-q8_0", "tinyllama-1.1b.Q8_0.gguf", 0.8, None),
         share("llm-worker-cuda", "worker", 0.6),
         share("smollm2-360m-instruct-q8_0", "model", 0.386),
         share("llm-worker-cpu", "worker", 0.014),
@@ -405,6 +406,27 @@ def busy(look: Callable[[int], Reading] = figures.reading) -> list[dict[str, Any
             job(
                 "7b2c3d4e", "phi-4-mini-q8_0", "done", [file("phi-4-mini-q8_0.gguf", 4.1, 4.1, state="done")]
             ),
+        ],
+    )
+
+
+def desk(free: float = 80) -> list[dict[str, Any]]:
+    """A machine with a small GPU and so many gigabytes of free disk, where one download goes on."""
+    return told(
+        partial(figures.desktop, free=free),
+        models=[
+            coming("gemma-3-4b-it-q4_k_m", 4.1, "Q4_K_M", 131072),
+            model("phi-4-mini-q8_0", 4.1, "Q8_0", 131072),
+            model("smollm2-360m-instruct-q8_0", 0.386, "Q8_0", 8192),
+        ],
+        workers=workers(),
+        jobs=[
+            job(
+                "6a1b2c3d",
+                "gemma-3-4b-it-q4_k_m",
+                "running",
+                [file("gemma-3-4b-it-Q4_K_M.gguf", 1.3, 4.1, 41.0)],
+            )
         ],
     )
 

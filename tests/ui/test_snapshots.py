@@ -14,7 +14,7 @@ import pytest
 from rbee_tui.engine.choices import RemoteFile, group
 from rbee_tui.engine.errors import NetworkError, WorkerError
 from rbee_tui.engine.fitting.choice import fit_of_choice
-from rbee_tui.engine.fitting.machine import Device, Machine
+from rbee_tui.engine.fitting.machine import machine_of
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan, Room
@@ -182,12 +182,7 @@ REPOSITORY = Repository(
     license="apache-2.0",
     files=[RemoteFile(path=path, size_bytes=int(size * 1e9), sha256=sha) for path, size, sha in FILES],
 )
-MACHINE = Machine(
-    devices=(
-        Device(name="GPU0", kind="gpu", total=6 << 30, room=4 << 30, rooms=(4 << 30,)),
-        Device(name="CPU", kind="cpu", total=24 << 30, room=13 << 30),
-    )
-)
+MACHINE = machine_of(figures.desktop())
 ENDPOINT = "https://huggingface.co"
 PAGE = Page(
     REPOSITORY,
@@ -213,18 +208,18 @@ class TestAddingAModel:
 
     async def test_the_search(self, album: Album) -> None:
         """Results with what tells them apart."""
-        app = scenes.screen(scenes.empty(), [ENDPOINT, REPOS, REPOS])
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, REPOS])
         album.has("search-80x24", await drawn(app, SMALL, "a", words="qwen3 4b"))
 
     async def test_the_hub_cannot_be_reached(self, album: Album) -> None:
         """The reason stands where results would."""
         error = NetworkError("cannot reach huggingface.co: connection refused", hint="check the network")
-        app = scenes.screen(scenes.empty(), [ENDPOINT, error])
+        app = scenes.screen(scenes.desk(), [ENDPOINT, error])
         album.has("search-no-network-80x24", await drawn(app, SMALL, "a"))
 
     async def test_the_files(self, album: Album) -> None:
         """Sizes and quantisations."""
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE])
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, PAGE])
         album.has("files-80x24", await drawn(app, SMALL, "a", "enter"))
 
     async def test_a_gated_repository(self, album: Album) -> None:
@@ -233,24 +228,24 @@ class TestAddingAModel:
             REPOSITORY, gated=True, gate="manual", updated_at="2026-11-20T00:00:00Z"
         )
         page = Page(gated, MACHINE, (), "", access_hint("Qwen/Qwen3-4B-GGUF", has_token=False))
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, page])
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, page])
         album.has("gated-80x24", await drawn(app, SMALL, "a", "enter"))
 
     async def test_the_matrix(self, album: Album) -> None:
         """What fits where, for every choice of a repository, and the one to take."""
         found = figures.fit(REPOSITORY, MACHINE)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, (found, None)])
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, PAGE, (found, None)])
         album.has("fit-80x24", await drawn(app, SMALL, "a", "enter", "m"))
 
-    @pytest.mark.parametrize("free", [80, 1], ids=["room", "no-room"])
-    async def test_the_question(self, album: Album, free: int) -> None:
+    @pytest.mark.parametrize(("name", "free"), [("question", 80), ("question-no-room", 1)])
+    async def test_the_question(self, album: Album, name: str, free: int) -> None:
         """Size, place and free space before a byte is fetched."""
         place = f"{scenes.HOME}/models/qwen3-4b-q4_k_m"
         fit = fit_of_choice(group(REPOSITORY.files)[0], MACHINE)
-        figures = Ahead(plan(), Room(needed=plan().total, free=free * 10**9, promised=0), place, fit)
-        app = scenes.screen(scenes.busy(), [ENDPOINT, REPOS, PAGE, figures])
-        name = "question-80x24" if free > 1 else "question-no-room-80x24"
-        album.has(name, await drawn(app, SMALL, "a", "enter", "enter"))
+        told = scenes.desk(free)
+        room = Room(needed=plan().total, free=free * 10**9, promised=told[-1]["promised"])
+        app = scenes.screen(told, [ENDPOINT, REPOS, PAGE, Ahead(plan(), room, place, fit)])
+        album.has(f"{name}-80x24", await drawn(app, SMALL, "a", "enter", "enter"))
 
     async def test_what_other_programs_have(self, album: Album) -> None:
         """With whose it is, and what of it is here."""
