@@ -4,22 +4,28 @@
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rbee_tui.engine import cards
 from rbee_tui.engine.choices import RemoteFile, group
 from rbee_tui.engine.errors import NetworkError, WorkerError
 from rbee_tui.engine.fitting.choice import fit_of_choice
-from rbee_tui.engine.fitting.machine import machine_of
+from rbee_tui.engine.fitting.machine import machine_of, most_billions
 from rbee_tui.engine.hub import Repository, RepoSummary
 from rbee_tui.engine.jobs import PlannedFile
 from rbee_tui.engine.planning import Plan, Room
 from rbee_tui.engine.refusals import access_hint
 from rbee_tui.engine.removal import Tree
+from rbee_tui.engine.repository import Revision
+from rbee_tui.engine.settings import Settings
+from rbee_tui.engine.text import clean
+from rbee_tui.engine.workers import wishes
 from rbee_tui.engine.workers.deaths import certify, error_of
 from rbee_tui.engine.workers.prompting import Chunk, Usage
 from rbee_tui.engine.workers.record import Exit
@@ -59,17 +65,28 @@ def album(request: pytest.FixtureRequest, tmp_path: Path) -> Album:
     return Album(draw=request.config.getoption("--draw"), tmp_path=tmp_path)
 
 
+@asynccontextmanager
+async def shown(app: RbeeApp, size: tuple[int, int]) -> AsyncGenerator[Callable[..., Awaitable[str]]]:
+    """A screen of this size, as a function from keys, and words typed last, to what is shown then."""
+    async with app.run_test(size=size) as pilot:
+        await still(app, pilot.pause)
+
+        async def after(*keys: str, words: str = "") -> str:
+            for key in keys:
+                await pilot.press(key)
+                await still(app, pilot.pause)
+            if words:
+                await pilot.press(*(WORDS.get(letter, letter) for letter in words))
+                await pilot.pause(0.4)
+            return normal(await still(app, pilot.pause))
+
+        yield after
+
+
 async def drawn(app: RbeeApp, size: tuple[int, int], *keys: str, words: str = "") -> str:
     """What the screen shows after these keys, as SVG; `words` are typed last."""
-    async with app.run_test(size=size) as pilot:
-        svg = await still(app, pilot.pause)
-        for key in [*keys, *(WORDS.get(letter, letter) for letter in words)]:
-            await pilot.press(key)
-            svg = await still(app, pilot.pause) if key in keys else svg
-        if words:
-            await pilot.pause(0.4)
-            svg = await still(app, pilot.pause)
-    return normal(svg)
+    async with shown(app, size) as after:
+        return await after(*keys, words=words)
 
 
 async def still(app: RbeeApp, pause: Callable[[float], Awaitable[None]]) -> str:
@@ -107,12 +124,17 @@ class TestTheMainScreen:
     @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
     async def test_marked_lines(self, album: Album, size: tuple[int, int]) -> None:
         """A glyph before each, their number in the title; the footer begins with what is done to all."""
-        keys = ("space", "j", "space")
         name = f"{size[0]}x{size[1]}"
-        album.has(f"marked-{name}", await drawn(scenes.screen(scenes.damaged()), size, *keys))
-        # Of these, one lies here with all its bytes, and one with none.
+        # Of the two, one lies here with all its bytes, and one with none.
         app = scenes.screen(scenes.damaged(), [Tree(1, 4_400_000_000, 0, {})])
-        album.has(f"marked-delete-{name}", await drawn(app, size, "j", "j", "space", "space", "ctrl+d"))
+        async with shown(app, size) as after:
+            album.has(f"marked-{name}", await after("j", "j", "space", "space"))
+            album.has(f"marked-delete-{name}", await after("ctrl+d"))
+
+    async def test_a_marked_line_under_the_cursor(self, album: Album) -> None:
+        """It can be told from the others that are marked."""
+        app = scenes.screen(scenes.busy())
+        album.has("marked-cursor-80x24", await drawn(app, SMALL, "space", "space", "k"))
 
     async def test_two_gpus_on_a_wide_screen(self, album: Album) -> None:
         """The hardware line has room for both."""
@@ -153,9 +175,10 @@ class TestTheMainScreen:
         album.has("ten-thousand-80x24", await drawn(app, SMALL, "G", "k", "k"))
 
     async def test_the_filter(self, album: Album) -> None:
-        """Words narrow the pane while one types."""
-        app = scenes.screen(scenes.busy())
-        album.has("filter-80x24", await drawn(app, SMALL, "slash", words="qwen"))
+        """Words narrow the pane while one types, at last to nothing."""
+        async with shown(scenes.screen(scenes.busy()), SMALL) as after:
+            album.has("filter-80x24", await after("slash", words="qwen"))
+            album.has("filter-nothing-80x24", await after(words=" 14b"))
 
     async def test_the_workers_pane_has_keys_of_its_own(self, album: Album) -> None:
         """The footer speaks of the line under the cursor."""
@@ -166,7 +189,7 @@ REPOS = [
     RepoSummary(id="Qwen/Qwen3-4B-GGUF", downloads=1_204_311, likes=312, updated_at="2026-10-02T00:00:00Z"),
     RepoSummary(id="bartowski/Qwen3-4B-GGUF", downloads=88_012, likes=41, updated_at="2026-09-12T00:00:00Z"),
     RepoSummary(
-        id="acme/qwen3-private-gguf", downloads=120, likes=0, updated_at="2026-08-01T00:00:00Z", gated=True
+        id="acme/qwen3-4b-clinic-gguf", downloads=120, likes=0, updated_at="2026-08-01T00:00:00Z", gated=True
     ),
 ]
 FILES = [
@@ -184,13 +207,32 @@ REPOSITORY = Repository(
 )
 MACHINE = machine_of(figures.desktop())
 ENDPOINT = "https://huggingface.co"
-PAGE = Page(
-    REPOSITORY,
+CARD = """---
+license: apache-2.0
+---
+# Qwen3-4B-GGUF
+
+Qwen3 is the latest generation of large language models in the Qwen series, with dense and \
+mixture-of-experts models that think and answer.
+
+## Sampling
+
+- thinking: `temperature` 0.6, `top_p` 0.95
+- answering: `temperature` 0.7, `top_p` 0.8
+
+The license is [Apache 2.0](LICENSE).
+"""
+PAGE = Page(REPOSITORY, MACHINE, tuple(cards.lines(CARD)), clean(cards.summary(CARD)))
+GATED = Page(
+    msgspec.structs.replace(REPOSITORY, gated=True, gate="manual", updated_at="2026-11-20T00:00:00Z"),
     MACHINE,
-    ("Qwen3-4B-GGUF",),
-    "Qwen3 is the latest generation of large language models in the Qwen series, with dense and "
-    "mixture-of-experts models that think and answer.",
+    access=access_hint("Qwen/Qwen3-4B-GGUF", has_token=False),
 )
+REVISIONS = [
+    Revision(name="main", kind="branch", commit="0123456789abcdef0123456789abcdef01234567"),
+    Revision(name="imatrix", kind="branch", commit="89abcdef0123456789abcdef0123456789abcdef"),
+    Revision(name="v1.0", kind="tag", commit="456789abcdef0123456789abcdef0123456789ab"),
+]
 
 
 def plan() -> Plan:
@@ -207,9 +249,11 @@ class TestAddingAModel:
     """Search, files, the question with its figures."""
 
     async def test_the_search(self, album: Album) -> None:
-        """Results with what tells them apart."""
-        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, REPOS])
-        album.has("search-80x24", await drawn(app, SMALL, "a", words="qwen3 4b"))
+        """Results with what tells them apart; and what they have to be."""
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, REPOS, most_billions(MACHINE)])
+        async with shown(app, SMALL) as after:
+            album.has("search-80x24", await after("a", words="qwen3 4b"))
+            album.has("filters-80x24", await after("ctrl+f", "down", "down", "down", "enter"))
 
     async def test_the_hub_cannot_be_reached(self, album: Album) -> None:
         """The reason stands where results would."""
@@ -218,18 +262,18 @@ class TestAddingAModel:
         album.has("search-no-network-80x24", await drawn(app, SMALL, "a"))
 
     async def test_the_files(self, album: Album) -> None:
-        """Sizes and quantisations."""
-        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, PAGE])
-        album.has("files-80x24", await drawn(app, SMALL, "a", "enter"))
+        """Sizes and quantisations; the card, and what else the repository is to be had as."""
+        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, PAGE, REVISIONS])
+        async with shown(app, SMALL) as after:
+            album.has("files-80x24", await after("a", "enter"))
+            album.has("card-80x24", await after("c"))
+            album.has("revisions-80x24", await after("escape", "v"))
 
     async def test_a_gated_repository(self, album: Album) -> None:
         """With what to do about it, and the key that enters a token."""
-        gated = msgspec.structs.replace(
-            REPOSITORY, gated=True, gate="manual", updated_at="2026-11-20T00:00:00Z"
-        )
-        page = Page(gated, MACHINE, (), "", access_hint("Qwen/Qwen3-4B-GGUF", has_token=False))
-        app = scenes.screen(scenes.desk(), [ENDPOINT, REPOS, page])
-        album.has("gated-80x24", await drawn(app, SMALL, "a", "enter"))
+        async with shown(scenes.screen(scenes.desk(), [ENDPOINT, REPOS, GATED]), SMALL) as after:
+            album.has("gated-80x24", await after("a", "enter"))
+            album.has("token-80x24", await after("t"))
 
     async def test_the_matrix(self, album: Album) -> None:
         """What fits where, for every choice of a repository, and the one to take."""
@@ -263,9 +307,11 @@ class TestWorkers:
     """Starting, installing, asking, reading."""
 
     async def test_the_start(self, album: Album) -> None:
-        """The worker, its reason, context and memory."""
-        app = scenes.screen(scenes.busy(), [scenes.outlook()])
-        album.has("start-80x24", await drawn(app, SMALL, "j", "j", "s"))
+        """The worker, its reason, context and memory; and what may be chosen, with what was saved."""
+        saved = wishes.of({"idle_seconds": 1800, "restart": False})
+        async with shown(scenes.screen(scenes.busy(), [scenes.outlook(), saved]), SMALL) as after:
+            album.has("start-80x24", await after("j", "j", "s"))
+            album.has("start-options-80x24", await after("c"))
 
     async def test_the_start_that_installs_first(self, album: Album) -> None:
         """What is missing is said before it is brought."""
@@ -334,13 +380,14 @@ class TestReading:
             ("details-download", ("3", "enter")),
             ("help", ("question_mark",)),
             ("palette", ("colon",)),
+            ("settings", ("comma",)),
             ("copy", ("j", "y")),
             ("cancel", ("3", "ctrl+d")),
         ],
     )
     async def test_each(self, album: Album, name: str, keys: tuple[str, ...]) -> None:
         """One picture each."""
-        answers = [scenes.ABOUT] if name == "details-model" else []
+        answers = {"details-model": [scenes.ABOUT], "settings": [Settings(idle_seconds=1800)]}.get(name)
         album.has(f"{name}-80x24", await drawn(scenes.screen(scenes.busy(), answers), SMALL, *keys))
 
     async def test_what_ended_a_worker(self, album: Album) -> None:
@@ -352,8 +399,7 @@ class TestReading:
         app = scenes.screen(scenes.busy(), [Tree(1, 5_100_000_000, 0, {})])
         album.has("delete-80x24", await drawn(app, SMALL, "j", "j", "ctrl+d"))
 
-    @pytest.mark.parametrize(("name", "keys"), [("not-started", ()), ("events", ("escape", "e"))])
-    async def test_what_failed_says_what_to_do(self, album: Album, name: str, keys: tuple[str, ...]) -> None:
+    async def test_what_failed_says_what_to_do(self, album: Album) -> None:
         """An error with its hint and the end of its log: at once, and later among the events."""
         log = (
             "llama_model_load: error loading model: unknown model architecture: 'mistral3'\n"
@@ -361,7 +407,9 @@ class TestReading:
         )
         found = certify(scenes.MISTRAL, "llm-worker-cuda", Exit(code=1), log, context=8192)
         app = scenes.screen(scenes.busy(), [scenes.outlook(), error_of(found)])
-        album.has(f"{name}-80x24", await drawn(app, SMALL, "j", "j", "s", "enter", *keys))
+        async with shown(app, SMALL) as after:
+            album.has("not-started-80x24", await after("j", "j", "s", "enter"))
+            album.has("events-80x24", await after("escape", "e"))
 
     async def test_leaving_asks(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
         """What becomes of the downloads that this screen runs."""
