@@ -100,8 +100,8 @@ def part(model_id: str, path: str, gigabytes: float, job: str | None) -> Share:
     return share(part_name(model_id, source), "partial", gigabytes, wanted_by=job)
 
 
-def usage(free: int) -> Usage:
-    """The disk of the machine at work, with so many bytes free."""
+def usage(free: int = 11_200_000_000) -> Usage:
+    """The disk of the machine at work, nearly full: with so many bytes free."""
     shares = [
         part("qwen3-32b-q4_k_m", "qwen3-32b-q4_k_m-00001-of-00002.gguf", 9.9, "5f0c1a2b"),
         share(MISTRAL, "model", 5.1),

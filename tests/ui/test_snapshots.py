@@ -298,8 +298,7 @@ class TestAddingAModel:
 
     async def test_what_takes_room(self, album: Album) -> None:
         """The one that gives back most comes first; what lies elsewhere is last, and says so."""
-        full = scenes.usage(11_200_000_000)
-        app = scenes.screen(scenes.busy(partial(figures.reading, free=11.2)), [full])
+        app = scenes.screen(scenes.busy(partial(figures.reading, free=11.2)), [scenes.usage()])
         album.has("disk-80x24", await drawn(app, SMALL, "D", "G"))
 
 
