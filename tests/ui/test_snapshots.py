@@ -8,11 +8,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from rbee_tui.engine import cards
+from rbee_tui.engine.artifacts import Health
+from rbee_tui.engine.board import Changes
 from rbee_tui.engine.choices import RemoteFile, group
 from rbee_tui.engine.errors import NetworkError, WorkerError
 from rbee_tui.engine.fitting.choice import fit_of_choice
@@ -33,6 +36,7 @@ from rbee_tui.ui.app import RbeeApp
 from rbee_tui.ui.flows.adding import Ahead
 from rbee_tui.ui.flows.installing import Offered
 from rbee_tui.ui.flows.repository import Page
+from rbee_tui.ui.house import House
 from tests.ui import figures, scenes
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
@@ -427,3 +431,22 @@ class TestTheAlbum:
             name = path.stem
             state, _, size = name.rpartition("-")
             assert f'"{name}"' in text or f'"{state}' in text or f"{{name}}-{size}" in text, path.name
+
+
+class TestTheHouse:
+    """What the pictures show could be: what one pane says of a thing, no other denies."""
+
+    @pytest.mark.parametrize("scene", [scenes.busy, scenes.damaged, scenes.desk])
+    def test_what_goes_on_goes_on_with_a_model_that_is_listed(
+        self, scene: Callable[[], list[dict[str, Any]]]
+    ) -> None:
+        """A model that is downloaded is whole where that is done, and not before; its sizes agree."""
+        house = House()
+        house.take(Changes(scene()[-1], []))
+        listed = {entry.id: entry for entry in house.models}
+        assert {each.model for each in [*house.running, *house.deaths]} <= listed.keys()
+        for job in house.jobs.values():
+            entry = listed[job.model_id]
+            assert (entry.health is Health.OK) == (job.state == "done"), job.model_id
+            assert entry.artifact
+            assert entry.artifact.size_bytes == job.total
