@@ -38,6 +38,11 @@ class Cell:
     style: str = ""
     span: int = 1
     """How many columns it takes; the cells for the others are left out of sight."""
+    head: int | None = None
+    """Where it must be cut, its end stays, and so many characters of its beginning; else its beginning."""
+
+
+_NONE = Cell("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +273,7 @@ WORKER_COLUMNS = (
 NARROW_WORKER_COLUMNS = (
     Column("STATE", 12),
     Column("MEMORY", 9, right=True),
-    Column("PORT", 6, right=True, cell=3),
+    Column("TOK/S", 6, right=True),
     Column("NAME", 16, weight=1, cell=4),
 )
 _SHOWN_BY_THEMSELVES = frozenset({"installing", "starting"})
@@ -287,7 +292,7 @@ def worker_lines(house: House) -> list[Line]:
 
 
 def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
-    """State, memory, port and name of a running worker; state, type and name of an installed one."""
+    """State, memory, rate, port and name of a running worker; state, name and version of an installed one."""
     if isinstance(line, ProcessLine):
         each = line.running
         state, style = process_state(each, glyphs)
@@ -302,8 +307,7 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
             Cell(clean(each.model)),
         )
     if isinstance(line, ActivityLine):
-        text = f"{glyphs.busy} {line.activity.verb}"
-        return Cell(text, "busy"), Cell(clean(line.activity.id), span=4), Cell(""), Cell(""), Cell("")
+        return _named(Cell(f"{glyphs.busy} {line.activity.verb}", "busy"), Cell(clean(line.activity.id)))
     if isinstance(line, DeadLine):
         word, style = ("unloaded", "quiet") if line.death.in_order else (f"{glyphs.wrong} gone", "wrong")
         said = f"{clean(line.death.model)}: {line.death.sentence}"
@@ -318,11 +322,16 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
     entry = line.entry
     worker = entry.artifact
     if entry.health is Health.OK:
-        state = Cell("installed", "quiet")
+        state = Cell(f"{glyphs.ok} installed", "quiet")
     else:
         state = Cell(f"{glyphs.wrong} {entry.health}", "wrong")
-    said = f"{clean(entry.id)}  {clean(worker.version)}" if worker else clean(entry.id)
-    return state, Cell(said, "quiet", span=4), Cell(""), Cell(""), Cell("")
+    version = clean(worker.version) if worker else ""
+    return _named(state, Cell(clean(entry.id), "quiet"), Cell(version, "quiet", span=2))
+
+
+def _named(state: Cell, name: Cell, said: Cell = _NONE) -> tuple[Cell, ...]:
+    """What has a state and a name, and at most a word in the place of its figures."""
+    return state, said, _NONE, _NONE, name
 
 
 def process_state(running: RunningWorker, glyphs: Glyphs) -> tuple[str, str]:
@@ -400,20 +409,30 @@ def download_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
 def _file_cells(line: FileLine, glyphs: Glyphs) -> tuple[Cell, ...]:
     file = line.file
     moving = file.state == "fetching" and line.job.state == "running"
-    word = clean(file.waiting_for) or {
+    words = {
         "fetching": "",
-        "queued": "queued",
+        "queued": f"{glyphs.busy} queued",
         "done": f"{glyphs.ok} verified",
         "failed": f"{glyphs.wrong} failed",
-    }.get(file.state, clean(file.state))
+    }
+    word = words.get(file.state, clean(file.state))
+    if file.waiting_for:
+        word = f"{glyphs.busy} {clean(file.waiting_for)}"
     return (
         Cell(f"{percent(file.downloaded, file.total)} %", "quiet"),
         *_rate_and_left(file, moving, word),
         Cell(_amount(file.downloaded, file.total, done=file.state == "done"), "quiet"),
         Cell(size(file.kept) if file.kept and file.state != "done" else "", "quiet"),
-        Cell(f"{glyphs.branch} {clean(f'{file.path}: {file.error}' if file.error else file.path)}", "quiet"),
+        _file_name(file, glyphs),
         Cell(_connections(file.connections), "quiet"),
     )
+
+
+def _file_name(file: FileProgress, glyphs: Glyphs) -> Cell:
+    """Of many files of one model only the ends of the names differ."""
+    if file.error:
+        return Cell(f"{glyphs.branch} {clean(f'{file.path}: {file.error}')}", "quiet")
+    return Cell(f"{glyphs.branch} {clean(file.path)}", "quiet", head=len(glyphs.branch) + 1)
 
 
 def _job_progress(job: JobProgress, glyphs: Glyphs) -> tuple[Cell, ...]:
@@ -422,7 +441,7 @@ def _job_progress(job: JobProgress, glyphs: Glyphs) -> tuple[Cell, ...]:
     if job.state == "running" and not waits:
         left = duration(job.seconds_left) if job.seconds_left is not None else ""
         return Cell(_rate(job.rate), "accent"), Cell(left), Cell("")
-    word, style = (waits, "busy") if waits else _job_word(job, glyphs)
+    word, style = (f"{glyphs.busy} {waits}", "busy") if waits else _job_word(job, glyphs)
     return _in_place_of_three(word, style)
 
 

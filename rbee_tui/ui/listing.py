@@ -10,7 +10,7 @@ from rbee_tui.ui.lines import ModelLines, models_under_way
 from rbee_tui.ui.sorting import Order
 
 LineT = TypeVar("LineT")
-_ABSENT = (Health.MISSING, Health.BROKEN)
+_HERE = (Health.OK, Health.DAMAGED)
 
 
 class ModelList:
@@ -21,7 +21,9 @@ class ModelList:
 
     def __init__(self) -> None:
         self.held = 0
-        """Bytes of the models that are there."""
+        """Bytes of the models that are here; of one that is coming what has come."""
+        self._whole = 0
+        self._coming: set[str] = set()
         self._models: list[Entry[Model]] | None = None
         self._arranged: tuple[Any, ...] = ()
         self._words: tuple[str, ...] = ()
@@ -44,11 +46,11 @@ class ModelList:
             self._words = tuple(words)
         if self._models is not house.models:
             self._models = house.models
-            self.held = sum(
-                entry.artifact.size_bytes
-                for entry in house.models
-                if entry.artifact and entry.health not in _ABSENT
-            )
+            here = [entry for entry in house.models if entry.health in _HERE]
+            self._whole = sum(entry.artifact.size_bytes for entry in here if entry.artifact)
+            self._coming = {entry.id for entry in house.models if entry.health not in _HERE}
+        jobs = [job for job, *_ in under_way.values() if job is not None and job.model_id in self._coming]
+        self.held = self._whole + sum(job.downloaded for job in jobs)
         return ModelLines(self._found, under_way)
 
     def _matching(self, words: Sequence[str]) -> list[Entry[Model]]:

@@ -58,7 +58,7 @@ async def test_there_and_back(root: Root, lan: Lan):
         await here.press("2", "i")
         await here.sees("Install a worker", ID, "offered", f"4404, from {lan.serving.url}")
         await here.press("enter")
-        await here.sees(f"{ID}  4404")
+        await here.sees("✓ installed   4404", ID)
         await here.back()
         lan.publish("4405")
         await here.press("i")
@@ -66,7 +66,7 @@ async def test_there_and_back(root: Root, lan: Lan):
         await here.press("enter")
         await here.sees("Update to 4405", "4404 stays beside it")
         await here.press("enter")
-        await here.sees(f"{ID}  4405")
+        await here.sees("✓ installed   4405", ID)
         await here.back()
         await here.press("i")
         await here.sees("Enter Install", "best  installed")
@@ -74,7 +74,7 @@ async def test_there_and_back(root: Root, lan: Lan):
         await here.sees("Install again", "Back to 4404")
         await here.press("b")
         await here.hears(f"{ID} is at 4404")
-        await here.sees(f"{ID}  4404")
+        await here.sees("✓ installed   4404", ID)
 
 
 async def test_a_catalog_that_sends_what_it_must_not(root: Root, lan: Lan):

@@ -163,13 +163,13 @@ class TestWorkers:
             assert lines.process_state(some, UNICODE)[0] == said
 
     def test_the_others(self):
-        """Their words go over the columns that they have nothing for."""
+        """They have a state, and a name in the column of names."""
         installed = lines.worker_cells(WorkerLine(a_worker()), UNICODE)
-        assert (texts(installed)[:2], installed[1].span) == (["installed", "llm-worker-cpu  1.2"], 4)
+        assert texts(installed) == ["✓ installed", "1.2", "", "", "llm-worker-cpu"]
         ill = lines.worker_cells(WorkerLine(a_worker(health=Health.MISSING)), UNICODE)
         assert texts(ill)[0] == "✗ missing"
         doing = lines.worker_cells(ActivityLine(Activity("installing", "w")), UNICODE)
-        assert texts(doing)[:2] == ["● installing", "w"]
+        assert texts(doing) == ["● installing", "", "", "", "w"]
 
 
 class TestDownloads:
@@ -213,7 +213,7 @@ class TestDownloads:
         """Where nothing comes, the word goes before the bar; one file that comes is enough for a bar."""
         waiting = a_file(rate=0.0, waiting_for="the network")
         line = JobLine(msgspec.structs.replace(a_job(rate=0.0, seconds_left=None), files=[waiting]))
-        assert texts(lines.download_cells(line, UNICODE))[1].strip() == "the network"
+        assert texts(lines.download_cells(line, UNICODE))[1].strip() == "● the network"
         assert lines.share_of(line) is None
         moving = JobLine(msgspec.structs.replace(a_job(), files=[waiting, a_file()]))
         assert lines.share_of(moving) == 0.61

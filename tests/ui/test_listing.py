@@ -73,8 +73,33 @@ class TestModelList:
         assert [line.key for line in lines[::-1]] == ["d", "c", "b", "a"]
 
     def test_words_filter_and_figures_are_of_all(self):
-        """What is held counts every model that is there."""
+        """Those that are here count whole, whatever is filtered."""
         house, models = a_full_house(), ModelList()
+        a, _, c, _ = (entry.artifact.size_bytes if entry.artifact else 0 for entry in house.models)
         assert [line.key for line in models.lines(house, Order(), ["c"])] == ["c"]
-        assert models.held == sum(e.artifact.size_bytes for e in house.models if e.artifact)
+        assert models.held == a + c + 1
         assert [line.key for line in models.lines(house, Order(), [])] == ["a", "b", "c", "d"]
+
+    @pytest.mark.parametrize(
+        ("health", "downloaded", "counts"),
+        [
+            (Health.OK, None, 7),
+            (Health.OK, 3, 7),  # newer files of it come beside it
+            (Health.DAMAGED, None, 7),
+            (Health.MISSING, None, 0),
+            (Health.PARTIAL, None, 0),
+            (Health.PARTIAL, 3, 3),
+            (Health.ARRIVING, None, 0),
+        ],
+    )
+    def test_what_is_here_of_a_model(self, health: Health, downloaded: int | None, counts: int):
+        """All of it, or what a download has brought."""
+        house, models = a_house(models=[a_model("m", health, size_bytes=7)]), ModelList()
+        if downloaded is not None:
+            house.jobs["1"] = a_job("1", model_id="m", state="running", downloaded=downloaded)
+        models.lines(house, Order(), [])
+        assert models.held == counts
+        if downloaded is not None and health is not Health.OK:
+            house.jobs["1"] = a_job("1", model_id="m", state="running", downloaded=downloaded + 2)
+            models.lines(house, Order(), [])
+            assert models.held == counts + 2

@@ -1,13 +1,17 @@
 """What the widgets compute before they paint."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from rbee_tui.ui.glyphs import UNICODE
 from rbee_tui.ui.lines import DOWNLOAD_COLUMNS, MODEL_COLUMNS, NARROW_DOWNLOAD_COLUMNS, WORKER_COLUMNS
+from rbee_tui.ui.widgets.bars import HardwareLine
 from rbee_tui.ui.widgets.drawn import fit, last_difference, width_of
 from rbee_tui.ui.widgets.list_pane import fitted
 from rbee_tui.ui.widgets.text_view import hang_of, wrapped
+from tests.ui.scenes import reading
 
 TEXTS = st.text(st.one_of(st.sampled_from("ab  1%漢━╸"), st.characters(exclude_categories=("C", "Z"))))
 PARTS = st.tuples(st.text("ab1 漢━", max_size=6), st.sampled_from(["", "ok", "busy"]))
@@ -82,14 +86,56 @@ class TestWrapped:
 class TestFit:
     """A text in so many cells."""
 
-    @given(TEXTS, st.integers(0, 40), st.booleans())
-    def test_exactly(self, text, width, right):
+    @given(TEXTS, st.integers(0, 40), st.booleans(), st.none() | st.integers(0, 3))
+    def test_exactly(self, text, width, right, head):
         """Cut with a sign, or filled up."""
-        assert cell_len(fit(text, width, "~", right=right)) == width
+        assert cell_len(fit(text, width, "~", right=right, head=head)) == width
 
     def test_where_it_stands(self):
         """Numbers on the right, words on the left."""
         assert (fit("9", 3, "~", right=True), fit("ab", 3, "~"), fit("abcd", 3, "~")) == ("  9", "ab ", "ab~")
+
+    @pytest.mark.parametrize(
+        ("width", "shown"),
+        [
+            (9, "> a-1.bin"),
+            (8, "> ~1.bin"),
+            (4, "> ~n"),
+            (3, "> ~"),
+            (2, ">~"),
+        ],
+    )
+    def test_its_end_stays(self, width: int, shown: str):
+        """And what it begins with."""
+        assert fit("> a-1.bin", width, "~", head=2) == shown
+
+
+class TestHardware:
+    """What is left out where there is little room."""
+
+    @pytest.fixture
+    def line(self) -> HardwareLine:
+        """Of a machine with two GPUs, of whose disk a part is promised."""
+        found = HardwareLine(UNICODE, "someone@machine")
+        found.show(reading(3, gpus=2), 10_500_000_000)
+        return found
+
+    @pytest.mark.parametrize(
+        ("width", "said", "left_out"),
+        [
+            (200, ["someone@machine", "GPU0", "GPU1", "promised"], []),
+            (92, ["GPU0", "80.0 GB free", "(-10.5 GB)"], ["someone", "GPU1"]),
+            (80, ["GPU0", "80.0 GB free"], ["10.5"]),
+            (50, ["RAM", "GPU0", "81%"], ["94.0", "disk"]),
+        ],
+    )
+    def test_in_short(self, line: HardwareLine, width: int, said: list[str], left_out: list[str]):
+        """The free disk stays longer than what is promised of it."""
+        (drawn,) = line.compose_lines(width, 1)
+        text = "".join(each for each, _ in drawn)
+        assert cell_len(text) == width
+        assert [each for each in said if each not in text] == []
+        assert [each for each in left_out if each in text] == []
 
 
 class TestColumns:

@@ -11,6 +11,7 @@ from textual.containers import Grid
 from textual.screen import Screen
 from textual.widgets import Input, Label
 
+from rbee_tui.engine.artifacts import Health
 from rbee_tui.engine.text import size
 from rbee_tui.ui import layout
 from rbee_tui.ui.house import House, total_rate
@@ -161,7 +162,8 @@ class MainScreen(Screen[None]):
 
     def _show_workers(self) -> None:
         house = self._house
-        figures = f"{len(house.running)} running, {len(house.workers)} installed"
+        installed = sum(entry.health is Health.OK for entry in house.workers)
+        figures = f"{len(house.running)} running, {installed} installed"
         empty = _NO_WORKERS if "workers" in house.known else _READING
         shown = figures if house.running or house.workers else ""
         lines = worker_lines(house)

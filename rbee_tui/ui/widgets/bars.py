@@ -48,8 +48,12 @@ class HardwareLine(DrawnLines):
     def _joined(self, gap: Drawn, parts: list[Drawn], width: int = 1 << 16) -> Drawn:
         line: Drawn = [(" rbee", "strong")]
         for part in parts:
-            if width_of(line) + width_of(gap) + width_of(part) <= width:
-                line += [*gap, *part]
+            # A name and what it says first; what it says beside that may be left out alone.
+            least = min(2, len(part))
+            shorter = (part[:count] for count in range(len(part), least - 1, -1))
+            room = width - width_of(line) - width_of(gap)
+            fitting = next((each for each in shorter if width_of(each) <= room), None)
+            line += [*gap, *fitting] if fitting else []
         return line
 
     def _parts(self, *, full: bool, words: bool) -> list[Drawn]:

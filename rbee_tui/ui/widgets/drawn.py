@@ -87,12 +87,22 @@ def width_of(drawn: Drawn) -> int:
     return sum(cell_len(text) for text, _ in drawn)
 
 
-def fit(text: str, width: int, more: str, *, right: bool = False) -> str:
-    """A text in exactly `width` cells; `more` stands for what is cut off."""
+def fit(text: str, width: int, more: str, *, right: bool = False, head: int | None = None) -> str:
+    """A text in exactly `width` cells; `more` stands for what is cut off: its end, or what follows `head`."""
     length = len(text) if text.isascii() else cell_len(text)
+    if length > width and head is not None and (room := width - cell_len(text[:head] + more)) > 0:
+        return text[:head] + more + _end_of(text[head:], room)
     if length > width:
         return set_cell_size(text, width - 1) + more if width > 0 else ""
     return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def _end_of(text: str, width: int) -> str:
+    """The end of a longer text, in exactly so many cells."""
+    start = len(text)
+    while start and cell_len(text[start - 1 :]) <= width:
+        start -= 1
+    return set_cell_size(text[start:], width)
 
 
 def last_difference(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> int:

@@ -271,7 +271,7 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
                 full, rest = bar(share, column.width, self._glyphs)
                 drawn += [(gap + full, f"{here} accent"), (rest, f"{here} frame")]
             else:
-                text = fit(cell.text, column.width, self._glyphs.more, right=column.right)
+                text = fit(cell.text, column.width, self._glyphs.more, right=column.right, head=cell.head)
                 drawn.append((gap + text, f"{here} {cell.style}"))
         return [*drawn, (" " * max(0, width - width_of(drawn)), here)]
 
