@@ -74,6 +74,7 @@ def _on_screen(say: str | None, keep: Path | None, rate: int | None) -> int:
             lambda: Engine(root, hub, verb="rbee demo"),
             str(root.logs),
             temporary=keep is None,
+            demo=True,
             greeting="a demo: a small Hub of its own, a tiny real model; begin with a",
         )
         asyncio.run(demo_run.strike(root, hub, before))

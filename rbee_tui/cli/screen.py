@@ -16,7 +16,12 @@ VERB = "rbee"
 
 
 def open_screen(
-    make_engine: "Callable[[], Engine]", log_directory: str, *, temporary: bool = False, greeting: str = ""
+    make_engine: "Callable[[], Engine]",
+    log_directory: str,
+    *,
+    temporary: bool = False,
+    demo: bool = False,
+    greeting: str = "",
 ) -> int:
     """Show the screen until it is left; the exit code. `make_engine` is called in the engine's thread."""
     from pathlib import Path  # noqa: PLC0415 - a refusal does not pay for any of these
@@ -32,6 +37,7 @@ def open_screen(
         ascii_only=ascii_only,
         sixteen_colours=terminal.few_colours(),
         temporary=temporary,
+        demo=demo,
         greeting=greeting or ("this locale is not UTF-8: plain ASCII is shown" if ascii_only else ""),
     )
     app = RbeeApp(lambda: EngineThread(make_engine, VERB, lasting=not temporary), options)
@@ -39,11 +45,12 @@ def open_screen(
         app.animation_level = "none"
     app.take_signals(signal.SIGINT)
     terminal.raise_interrupts()
+    # Before the screen takes the terminal's other page: it would stand there when a shell gets this one back.
+    terminal.erase_splash()
     with terminal.native_noise_in(Path(log_directory) / "screen.log"):
         said = app.run(mouse=bool(os.environ.get("RBEE_MOUSE")))
         app.over.set()
     app.bridge.end(hand_over=app.hand_over and not temporary)
-    terminal.erase_splash()
     say(said or ())
     return app.return_code or 0
 

@@ -77,7 +77,9 @@ class Options:
     ascii_only: bool = False
     sixteen_colours: bool = False
     temporary: bool = False
-    """Whether the root goes away when the screen is left, as the demo's does."""
+    """Whether the root goes away when the screen is left."""
+    demo: bool = False
+    """Whether it is a demo: its Hub is a small one, and what runs ends with the screen."""
     greeting: str = ""
     """Said at the start."""
     clock: Callable[[], str] = lambda: datetime.now().astimezone().strftime("%H:%M")
@@ -93,6 +95,8 @@ class Event:
     style: str
     hint: str = ""
     log: str = ""
+    passing: bool = False
+    """Whether it says that something is under way."""
 
 
 class RbeeApp(App[list[str]]):
@@ -199,7 +203,7 @@ class RbeeApp(App[list[str]]):
             return
         self._leaving = True
         self.hand_over = hand_over and not self.temporary
-        said = leaving.farewell(self.house, handed_over=hand_over, temporary=self.temporary)
+        said = leaving.farewell(self, handed_over=hand_over)
         await self.bridge.leave(hand_over=self.hand_over)
         self.exit(said, return_code=code)
 
@@ -209,7 +213,7 @@ class RbeeApp(App[list[str]]):
         if not self._leaving:
             self._leaving = True
             self.hand_over = not self.temporary
-        said = leaving.farewell(self.house, handed_over=self.hand_over, temporary=self.temporary)
+        said = leaving.farewell(self, handed_over=self.hand_over)
         self.exit(said, return_code=code)
 
     def hung_up(self) -> None:
@@ -283,7 +287,7 @@ class RbeeApp(App[list[str]]):
         if self._exit:  # what follows from the first one
             return
         said = [f"rbee: {traces.sentence(error)}", f"  -> {traces.keep(error)}"]
-        goes_on = leaving.farewell(self.house, handed_over=self.hand_over, temporary=self.temporary)
+        goes_on = leaving.farewell(self, handed_over=self.hand_over)
         self.exit([*said, *goes_on], return_code=1)
 
     # What the engine tells
@@ -302,6 +306,8 @@ class RbeeApp(App[list[str]]):
         for fact in changes.facts:
             self._tell(fact)
         self.main.show(touched)
+        if self.asked_to_quit and "jobs" in touched:
+            leaving.ask_again(self)
         if self._wanted_line is not None and self.main.is_whole:
             self.show_line(*self._wanted_line)
 
@@ -317,19 +323,25 @@ class RbeeApp(App[list[str]]):
         if fact.text and fact.kind not in _QUIET_FACTS:
             self.narrate(clean(fact.text), _STYLES.get(fact.kind, "quiet"))
 
-    def narrate(self, text: str, style: str, *, hint: str = "", log: str = "") -> None:
-        """Say what just happened, and keep it among the events."""
+    def narrate(self, text: str, style: str, *, hint: str = "", log: str = "", passing: bool = False) -> None:
+        """Say what just happened, and keep it among the events; what is `passing` goes with its flow."""
         clock = self.options.clock()
         if self.events and self.events[-1].text == text:
             return
-        self.events = [*self.events, Event(clock, text, style, hint, log)][-_KEPT_EVENTS:]
+        self.events = [*self.events, Event(clock, text, style, hint, log, passing)][-_KEPT_EVENTS:]
         if self.main.is_whole:
-            self.main.query_one(Narration).say(clock, text, style)
+            more = "(e: what to do)" if hint or log else ""
+            self.main.query_one(Narration).say(clock, text, style, more)
+
+    def _take_back(self) -> None:
+        """Say no more that something is under way."""
+        self.events = self.events[:-1]
+        if self.main.is_whole:
+            self.main.query_one(Narration).say("", "", "")
 
     def fail(self, error: RbeeError, *, log: str = "") -> None:
         """Narrate an error; its hint and log can be read among the events."""
-        more = "   (e: what to do)" if error.hint or log else ""
-        self.narrate(f"{error}{more}", "wrong", hint=error.hint, log=log)
+        self.narrate(str(error), "wrong", hint=error.hint, log=log)
 
     async def explain(self, error: RbeeError) -> None:
         """Show an error to somebody who waits for the answer, until they have read it."""
@@ -383,17 +395,23 @@ class RbeeApp(App[list[str]]):
         self.run_worker(self._once(name, situation), group="flow", exit_on_error=False)
 
     async def _once(self, name: str, situation: Situation) -> None:
-        """Run an action's flow, unless it runs already: a key pressed twice asks for one thing."""
+        """Run an action's flow, unless it runs already: a key pressed twice asks for one thing.
+
+        What it said that it does is taken back once it does it no more.
+        """
         what = (name, situation.pane, situation.line.key if situation.line else "")
         if what in self._flowing:
             return
         self._flowing.add(what)
+        before = self.events[-1:]
         try:
             many = situation.marked and BY_NAME[name].many
             flow = batch.act(self, name, situation) if many else self._FLOWS[name](self, situation)
             await self._guarded(flow)
         finally:
             self._flowing.discard(what)
+            if self.events[-1:] != before and self.events[-1].passing and not self._flowing:
+                self._take_back()
 
     async def _guarded(self, flow: Coroutine[Any, Any, None]) -> None:
         """Run a flow; whatever goes wrong is narrated."""

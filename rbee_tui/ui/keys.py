@@ -199,6 +199,8 @@ def _delete_word(situation: Situation) -> str:
         return "Forget"
     if isinstance(situation.line, ActivityLine):
         return "Cancel"
+    if isinstance(situation.line, ModelLine) and situation.line.comes:
+        return "Cancel"
     return "Cancel" if _job(situation) else "Remove" if isinstance(situation.line, WorkerLine) else "Delete"
 
 

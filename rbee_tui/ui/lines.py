@@ -61,6 +61,11 @@ class ModelLine:
         """What stays the same while the line changes."""
         return self.entry.id
 
+    @property
+    def comes(self) -> bool:
+        """Whether a download brings it, also one that is paused: it is that which can be ended."""
+        return self.job is not None and not self.job.is_over
+
 
 @dataclass(frozen=True)
 class ProcessLine:

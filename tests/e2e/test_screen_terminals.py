@@ -94,6 +94,17 @@ class TestCharacters:
             assert screen.ended() == 0
 
 
+class TestTheOtherPage:
+    """What a shell sees when the screen stops or ends."""
+
+    def test_nothing_is_left_there(self, tmp_path: Path):
+        """The splash is taken away before the screen has a page of its own."""
+        with Pty(RBEE, surroundings(tmp_path / "rbee")) as screen:
+            screen.wait("No workers yet.")
+            before, _, _ = bytes(screen.raw).partition(b"\x1b[?1049h")
+            assert before.endswith(b"opening the screen\r\r\x1b[K")
+
+
 class TestBursts:
     """A slow link brings keys together that were typed one by one."""
 

@@ -14,6 +14,7 @@ from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
 from rbee_tui.engine import runner, settings
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.catalog import ModelCatalog
+from rbee_tui.engine.errors import UsageError
 from rbee_tui.engine.facts import Fact
 from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
@@ -22,6 +23,7 @@ from rbee_tui.ui.flows import finding
 from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import ListPane
 from tests.ui.support import Cockpit, cockpit
+from tests.ui.things import a_running
 
 pytestmark = pytest.mark.anyio
 SAY = "The cockpit has said this."
@@ -99,7 +101,7 @@ class TestFirstRun:
 
     async def test_a_demo_says_which_hub(self, root: Root):
         """It is not the world's."""
-        async with cockpit(root, "http://127.0.0.1:9", temporary=True, greeting="begin with a") as here:
+        async with cockpit(root, "http://127.0.0.1:9", demo=True, greeting="begin with a") as here:
             await here.sees("it searches this demo's small Hub", "begin with a")
 
     async def test_with_little_room_one_pane_at_a_time(self, root: Root):
@@ -478,6 +480,27 @@ class TestFinding:
             await here.press("escape")
             await here.back()
 
+    async def test_what_is_under_way_is_said_as_long_as_it_is(self, several: Root):
+        """A look that was broken off leaves no word of it behind."""
+        async with cockpit(several, "http://127.0.0.1:9") as here:
+            await here.sees("1 Models")
+            here.app.narrate("before", "quiet")
+            await here.press("2", "i")
+            await here.sees("Install a worker")
+            await here.hears("looking at what fits this machine")
+            await here.press("escape")
+            await here.until(lambda: here.told == ["before"])
+            assert not here.row("looking at what fits")
+
+    async def test_what_to_do_is_never_cut_off(self, several: Root):
+        """However long the error is."""
+        async with cockpit(several, "http://127.0.0.1:9", (80, 24)) as here:
+            here.app.fail(UsageError("word " * 40, hint="do that"))
+            await here.sees("word word", "(e: what to do)")
+            await here.press("e")
+            await here.sees("do that")
+            assert not here.row("(e: what to do)")
+
     async def test_events_are_kept(self, several: Root):
         """The latest first."""
         async with cockpit(several, "http://127.0.0.1:9") as here:
@@ -513,6 +536,9 @@ class TestWorker:
             await here.hears("is ready on http://127.0.0.1:")
             try:
                 await here.sees("✓ ready", "1 running, 1 installed", "t Try", "x Stop")
+                await here.press("2")
+                await here.sees("t Try", "x Stop")
+                await here.press("1")
                 await here.press("w")
                 await here.sees("Why: tiny", "llm-worker-xllamacpp is taken", "It needs")
                 await here.press("escape", "t")
@@ -618,6 +644,34 @@ class TestLeaving:
         finally:
             if process.is_running():
                 process.kill()
+
+    async def test_the_question_goes_with_the_download(self, root: Root, hub: DemoHub):
+        """Its figures move; once all is here there is nothing to decide."""
+        async with cockpit(root, hub) as here:
+            hub.rate = 800_000  # five seconds
+            await add(here, f"{BIG}:Q4_K_M")
+            await here.until(lambda: any(job.downloaded for job in here.app.house.jobs.values()))
+            await here.press("q")
+            await here.sees("Leave while 1 download runs")
+            first = here.row(" of 4.0 MB")
+            await here.until(lambda: here.row(" of 4.0 MB") not in ("", first))
+            await here.sees("Nothing comes any more", "Enter Leave")
+            assert await here.ends("enter") == []
+
+    @pytest.mark.parametrize("demo", [False, True])
+    async def test_workers_that_end_with_a_demo_are_not_said_to_run_on(
+        self, root: Root, hub: DemoHub, demo: bool
+    ):
+        """Neither before nor after; those of another screen are."""
+        async with cockpit(root, hub, demo=demo) as here:
+            await adding_big(here, hub)
+            here.app._take(Changes({"running": [a_running("tiny")]}, []))
+            await here.press("q")
+            await here.sees("Leave while 1 download runs")
+            assert bool(here.row("1 worker keeps running")) is not demo
+            here.app._take(Changes({"running": [a_running("tiny")]}, []))
+            said = await here.ends("p")
+        assert any("tiny keeps running on" in line for line in said) is not demo
 
     async def test_an_answer_for_good(self, root: Root, hub: DemoHub):
         """P is remembered: the next time nothing is asked."""

@@ -166,6 +166,12 @@ class TestTheMainScreen:
         app = scenes.screen(scenes.busy(), sixteen_colours=True)
         album.has("ansi-80x24", await drawn(app, SMALL))
 
+    async def test_a_question_in_sixteen_colours(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it is about stays in sight."""
+        monkeypatch.setattr("os.getpid", lambda: 4712)
+        app = scenes.screen(scenes.busy(), sixteen_colours=True)
+        album.has("ansi-quit-80x24", await drawn(app, SMALL, "q"))
+
     async def test_no_colour(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every state is a word and a glyph, so nothing is lost."""
         monkeypatch.setenv("NO_COLOR", "1")

@@ -98,6 +98,17 @@ class TestCancelling:
             await here.until(lambda: [job.state for job in here.app.house.jobs.values()] == ["cancelled"])
             assert list(root.part_directory().glob("*.part"))
 
+    async def test_on_the_model_that_it_brings(self, root: Root, hub: DemoHub):
+        """Ctrl-D there ends the download, as the footer says; the model cannot be deleted meanwhile."""
+        async with cockpit(root, hub) as here:
+            await add(here, "one")
+            await here.press("1")
+            await here.sees("Ctrl-D Cancel")
+            await here.press("ctrl+d")
+            await here.sees("Cancel the download", "throw")
+            await here.press("enter")
+            await here.until(lambda: [job.state for job in here.app.house.jobs.values()] == ["cancelled"])
+
 
 class TestOneFile:
     """Where the cursor is on a file of a download, keys steer that file."""

@@ -11,7 +11,7 @@ from rbee_tui.ui.widgets.bars import HardwareLine
 from rbee_tui.ui.widgets.drawn import fit, last_difference, width_of
 from rbee_tui.ui.widgets.list_pane import fitted
 from rbee_tui.ui.widgets.text_view import hang_of, wrapped
-from tests.ui.scenes import reading
+from tests.ui.figures import reading
 
 TEXTS = st.text(st.one_of(st.sampled_from("ab  1%漢━╸"), st.characters(exclude_categories=("C", "Z"))))
 PARTS = st.tuples(st.text("ab1 漢━", max_size=6), st.sampled_from(["", "ok", "busy"]))

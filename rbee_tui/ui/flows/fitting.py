@@ -44,7 +44,7 @@ async def repository_matrix(
 ) -> "Header | None":
     """Show what of a repository fits where, once a header of it was read; that header."""
     gguf = [choice for choice in choices if choice.format == "gguf"]
-    app.narrate(f"reading a header of {clean(repository.id)}", "busy")
+    app.narrate(f"reading a header of {clean(repository.id)}", "busy", passing=True)
     found, header = await app.bridge.ask(
         lambda engine: (engine.fitter.of_choices(repository, gguf), engine.fitter.known(repository))
     )

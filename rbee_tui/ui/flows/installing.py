@@ -40,7 +40,7 @@ class Offered(NamedTuple):
 
 async def install(app: "RbeeApp") -> None:
     """Choose among the workers that may be installed, and install one, or another version of one."""
-    app.narrate("looking at what fits this machine", "busy")
+    app.narrate("looking at what fits this machine", "busy", passing=True)
     offered, told = await app.bridge.call(_look)
     for text in told:
         app.narrate(text, "wrong")

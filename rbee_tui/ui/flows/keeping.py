@@ -121,6 +121,8 @@ async def delete(app: "RbeeApp", situation: Situation) -> None:
         await remove_worker(app, line)
     elif isinstance(line, ActivityLine):
         await installing.give_up(app, line)
+    elif isinstance(line, ModelLine) and line.comes and line.job is not None:
+        await _cancel(app, JobLine(line.job))
     elif isinstance(line, ModelLine):
         await delete_model(app, line)
 

@@ -9,7 +9,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.settings import OnQuit
 from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.house import House
-from rbee_tui.ui.screens.question import Answer, Question
+from rbee_tui.ui.screens.question import Answer, Question, QuestionScreen
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -29,7 +29,8 @@ async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
     if answer in ("always background", "always pause"):
         answer = answer.removeprefix("always ")
         await app.bridge.ask(lambda engine: settings.change(engine.root, on_quit=_chosen(answer)))
-    if answer != "background":
+    mine = own_jobs(app.house)  # some may have ended while it was asked
+    if mine and answer != "background":
         app.narrate("pausing the downloads" if answer == "pause" else "cancelling the downloads", "busy")
         ended = await app.bridge.call(lambda engine: _end_jobs(engine, mine, answer))
         app.house.jobs |= {job.id: job for job in ended}
@@ -42,6 +43,12 @@ async def _asked(app: "RbeeApp", mine: list[JobProgress]) -> str | None:
         return await app.question(_question(app, mine))
     finally:
         app.asked_to_quit = False
+
+
+def ask_again(app: "RbeeApp") -> None:
+    """Let the question of the downloads go with them, while it is on the screen."""
+    if isinstance(app.screen, QuestionScreen):
+        app.screen.ask(_question(app, own_jobs(app.house)))
 
 
 def _chosen(answer: str) -> OnQuit:
@@ -60,10 +67,13 @@ def own_jobs(house: House) -> list[JobProgress]:
 
 def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
     count = len(jobs)
+    if not count:
+        lines = [("What was coming is here.", ""), *_workers(app)]
+        return Question("Nothing comes any more", lines, [Answer("q", "Enter", "Leave", "background")])
     lines = [
         (f"{clean(job.model_id)}: {size(job.downloaded)} of {size(job.total)}", "strong") for job in jobs[:5]
     ] + ([(f"and {count - 5} more", "strong")] if count > 5 else [])  # noqa: PLR2004 - as many as one reads
-    lines += [("", ""), *_workers(app.house)]
+    lines += [("", ""), *_workers(app)]
     keep = Answer("p", "p", "Pause: all that came is kept", "pause")
     drop = Answer("c", "c", "Cancel: all that came is thrown away", "cancel")
     if app.temporary:
@@ -82,18 +92,19 @@ def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
     )
 
 
-def _workers(house: House) -> list[tuple[str, str]]:
-    count = len(house.running)
+def _workers(app: "RbeeApp") -> list[tuple[str, str]]:
+    count = 0 if app.options.demo else len(app.house.running)
     return [(f"{counted(count, 'worker')} {'keeps' if count == 1 else 'keep'} running.", "")] if count else []
 
 
-def farewell(house: House, *, handed_over: bool, temporary: bool) -> list[str]:
+def farewell(app: "RbeeApp", *, handed_over: bool) -> list[str]:
     """What goes on after the screen is left, in a line each."""
-    if temporary:
+    if app.temporary:
         return []
+    house = app.house
     lines = [
         f"{clean(each.model)} keeps running on {each.url} (rbee stop {clean(each.model)} ends it)"
-        for each in house.running
+        for each in (() if app.options.demo else house.running)
     ]
     jobs = own_jobs(house)
     if handed_over and jobs:

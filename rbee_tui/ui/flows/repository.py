@@ -86,7 +86,7 @@ async def _look_on(app: "RbeeApp", page: Page, key: str) -> Page:
 
 
 async def _open(app: "RbeeApp", repo: str, revision: str) -> Page:
-    app.narrate(f"asking for the files of {clean(repo)}", "busy")
+    app.narrate(f"asking for the files of {clean(repo)}", "busy", passing=True)
     return await app.bridge.ask(lambda engine: _page(engine, repo, revision))
 
 

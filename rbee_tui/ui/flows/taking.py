@@ -51,7 +51,7 @@ async def _look_again(engine: "Engine") -> None:
 
 
 async def _from_elsewhere(app: "RbeeApp") -> None:
-    app.narrate("looking for what other programs have", "busy")
+    app.narrate("looking for what other programs have", "busy", passing=True)
     found = await app.bridge.ask(_look)
     picked = await app.push_screen_wait(
         PickScreen(

@@ -17,7 +17,7 @@ _LISTED = 8
 
 async def newer(app: "RbeeApp", situation: Situation) -> None:
     """Ask the Hub which models have newer files, mark them, and offer to bring them."""
-    app.narrate("asking the Hub for newer files", "busy")
+    app.narrate("asking the Hub for newer files", "busy", passing=True)
     found = await app.bridge.ask(_look)
     app.house.newer = {each.id: each for each in found if each.state == "newer"}
     app.main.show({"activities"})

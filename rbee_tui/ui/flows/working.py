@@ -66,6 +66,7 @@ async def start_worker(app: "RbeeApp", model_id: str, **said: Any) -> None:
         await _failed(app, model_id, error, said)
         return
     await _until_shown(app, model_id)
+    app.main.pane("workers").put_cursor(f"run:{model_id}")
     app.tell_here(model_id, "worker.starting", "worker.ready")
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
 

@@ -157,7 +157,7 @@ class MainScreen(Screen[None]):
         lines = self._models.lines(house, self._order, self._words("models"))
         every = len(house.models)
         figures = f"{every:,} {self.rbee.glyphs.dash} {size(self._models.held)}" if every else ""
-        empty = _no_models(self.rbee.temporary) if "models" in house.known else _READING
+        empty = _no_models(demo=self.rbee.options.demo) if "models" in house.known else _READING
         self._put("models", lines, every, ("1 Models", self._order.told(figures)), empty)
 
     def _show_workers(self) -> None:
@@ -364,8 +364,8 @@ def _key(key: str, text: str) -> Drawn:
     return [(key, "key"), (f"  {text}", "")]
 
 
-def _no_models(temporary: bool) -> list[Drawn]:  # noqa: FBT001 - one caller
-    what = "this demo's small Hub" if temporary else "the Hugging Face Hub"
+def _no_models(*, demo: bool) -> list[Drawn]:
+    what = "this demo's small Hub" if demo else "the Hugging Face Hub"
     return [
         [("No models yet.", "")],
         [],

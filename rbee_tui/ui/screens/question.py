@@ -56,6 +56,12 @@ class QuestionScreen(ModalScreen[str | None]):
         """One box."""
         yield QuestionBox(self._question, self._glyphs)
 
+    def ask(self, question: Question) -> None:
+        """Ask this instead: what is asked about has gone on."""
+        if self.is_mounted and question != self._question:
+            self._question = question
+            self.query_one(QuestionBox).ask(question)
+
     def on_resize(self) -> None:
         """Fit the box in again."""
         self.query_one(QuestionBox).fit_screen()
@@ -85,6 +91,12 @@ class QuestionBox(DrawnLines):
     def on_mount(self) -> None:
         """Fit into the screen."""
         self.fit_screen()
+
+    def ask(self, question: Question) -> None:
+        """Show another question."""
+        self._question = question
+        self.fit_screen()
+        self.redraw()
 
     def fit_screen(self) -> None:
         """Take as much room as the text needs."""

@@ -127,19 +127,31 @@ class Narration(DrawnLines):
         super().__init__(id=id)
         self._glyphs = glyphs
         self._said: Drawn = []
+        self._more = ""
 
-    def say(self, clock: str, text: str, style: str) -> None:
-        """Show a sentence with its time; `style` is `ok`, `busy`, `wrong` or `quiet`."""
+    def say(self, clock: str, text: str, style: str, more: str = "") -> None:
+        """Show a sentence with its time, or nothing; `more` is never cut.
+
+        `style` is `ok`, `busy`, `wrong` or `quiet`.
+        """
+        self._more = f"  {more}" if more else ""
         mark = {"ok": self._glyphs.ok, "wrong": self._glyphs.wrong}.get(style, self._glyphs.dash)
-        self._said = [(f" {clock} ", "quiet"), (f"{mark} ", style), (text, style if style == "wrong" else "")]
+        said: Drawn = [
+            (f" {clock} ", "quiet"),
+            (f"{mark} ", style),
+            (text, style if style == "wrong" else ""),
+        ]
+        self._said = said if text else []
         self.redraw()
 
     def compose_lines(self, width: int, height: int) -> list[Drawn]:
         """The one line; what does not fit can be read among the events."""
         del height
         *first, last = self._said or [("", "")]
-        room = max(0, width - width_of(first) - 1)
-        return [[*first, (fit(last[0], room, self._glyphs.more), last[1]), (" ", "")]]
+        room = max(0, width - width_of(first) - cell_len(self._more) - 1)
+        text = last[0] if cell_len(last[0]) <= room else fit(last[0], room, self._glyphs.more)
+        line: Drawn = [*first, (text, last[1]), (self._more, "quiet")]
+        return [[*line, (" " * max(0, width - width_of(line)), "")]]
 
 
 class KeyLine(DrawnLines):

@@ -17,7 +17,20 @@ from textual.widget import Widget
 Drawn: TypeAlias = list[tuple[str, str]]
 """A line as texts with the names of their styles."""
 
-STYLES = ("frame", "title", "head", "cursor", "ok", "busy", "wrong", "quiet", "accent", "key", "strong")
+STYLES = (
+    "frame",
+    "title",
+    "head",
+    "cursor",
+    "ok",
+    "busy",
+    "wrong",
+    "quiet",
+    "accent",
+    "key",
+    "strong",
+    "here",
+)
 """The names of styles; each is a component class `drawn--NAME` of the style sheets."""
 _PLAIN = Style()
 

@@ -224,7 +224,7 @@ class ListPane(DrawnLines, Generic[LineT], can_focus=True):
         rest = width - 5 - cell_len(text) - cell_len(said)
         return [
             (f"{left}{across}", edge),
-            (f" {text} ", "title" if self.has_focus else "head"),
+            (f" {text} ", "title here" if self.has_focus else "head"),
             (f"{across}" if said else "", edge),
             (said, "quiet"),
             (across * max(0, rest - (1 if said else 0)) + right, edge),
