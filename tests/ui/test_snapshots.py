@@ -169,7 +169,7 @@ class TestTheMainScreen:
     async def test_a_question_in_sixteen_colours(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
         """What it is about stays in sight."""
         monkeypatch.setattr("os.getpid", lambda: 4712)
-        app = scenes.screen(scenes.busy(), sixteen_colours=True)
+        app = scenes.screen(scenes.busy(), ["ask"], sixteen_colours=True)
         album.has("ansi-quit-80x24", await drawn(app, SMALL, "q"))
 
     async def test_no_colour(self, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
