@@ -13,10 +13,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=None, help="rounds of each campaign of faults")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The branches that are counted are the engine's: the tests of the screen do not pay for that."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The branches that are counted are the engine's: the tests of the screen do not pay for that.
+
+    A campaign takes as long as its rounds do.
+    """
     here = Path(__file__).parent
     for item in items:
+        if config.getoption("--rounds"):
+            item.add_marker(pytest.mark.timeout(0))
         place = item.path.relative_to(here)
         if place.parts[0] in ("ui", "benchmarks") or place.name.startswith("test_screen"):
             item.add_marker("no_cover")
