@@ -23,7 +23,7 @@ from rbee_tui.ui.flows import finding
 from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import ListPane
 from tests.ui.support import Cockpit, cockpit
-from tests.ui.things import a_running
+from tests.ui.things import a_job, a_running
 
 pytestmark = pytest.mark.anyio
 SAY = "The cockpit has said this."
@@ -657,6 +657,27 @@ class TestLeaving:
             await here.until(lambda: here.row(" of 4.0 MB") not in ("", first))
             await here.sees("Nothing comes any more", "Enter Leave")
             assert await here.ends("enter") == []
+
+    async def test_its_answers_are_read_where_there_is_little_room(self, root: Root, hub: DemoHub):
+        """Whole, and before what they are about."""
+        async with cockpit(root, hub, (80, 24)) as here:
+            await adding_big(here, hub)
+            await here.press("q")
+            await here.sees("Leave while 1 download runs", "B Background, from now on without asking")
+            await here.pilot.resize_terminal(40, 14)
+            await here.sees("Enter Go on in the background", "thrown away", "without asking", "Esc Back")
+            await here.pilot.resize_terminal(40, 10)
+            await here.sees("Enter Go on in the background", "c Cancel: all that came is", "thrown away")
+            await here.pilot.resize_terminal(80, 24)
+            await here.sees("Leave while 1 download runs", " of 4.0 MB", "Esc Back")
+
+    async def test_what_another_process_downloads_goes_on(self, root: Root, hub: DemoHub):
+        """Nothing is asked, and it is said."""
+        async with cockpit(root, hub) as here:
+            job = a_job("1", model_id="theirs", state="running", holder=4711)
+            here.app._take(Changes({"job:1": job}, []))
+            said = await here.ends("q")
+        assert any("downloads go on in the background: theirs" in line for line in said)
 
     @pytest.mark.parametrize("demo", [False, True])
     async def test_workers_that_end_with_a_demo_are_not_said_to_run_on(

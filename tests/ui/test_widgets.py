@@ -6,10 +6,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from rbee_tui.ui.glyphs import UNICODE
-from rbee_tui.ui.lines import DOWNLOAD_COLUMNS, MODEL_COLUMNS, NARROW_DOWNLOAD_COLUMNS, WORKER_COLUMNS
+from rbee_tui.ui.lines import (
+    DOWNLOAD_COLUMNS,
+    MODEL_COLUMNS,
+    NARROW_DOWNLOAD_COLUMNS,
+    WORKER_COLUMNS,
+    Column,
+)
 from rbee_tui.ui.widgets.bars import HardwareLine
 from rbee_tui.ui.widgets.drawn import fit, last_difference, width_of
-from rbee_tui.ui.widgets.list_pane import fitted
+from rbee_tui.ui.widgets.list_pane import beside_the_last, fitted
 from rbee_tui.ui.widgets.text_view import hang_of, wrapped
 from tests.ui.figures import reading
 
@@ -140,6 +146,17 @@ class TestHardware:
 
 class TestColumns:
     """Their widths."""
+
+    @pytest.mark.parametrize(
+        ("width", "titles"),
+        [(80, "ABCN"), (46, "ABCN"), (45, "ABN"), (35, "ABN"), (34, "AN"), (25, "AN"), (24, "N"), (3, "N")],
+    )
+    def test_the_name_has_its_width(self, width: int, titles: str):
+        """Others go from the right, and each keeps its cell."""
+        columns = [Column("A", 2), Column("B", 8), Column("C", 9), Column("N", 20, weight=1)]
+        found = beside_the_last(columns, width)
+        assert "".join(each.title for each in found) == titles
+        assert [each.cell for each in found] == ["ABCN".index(title) for title in titles]
 
     @given(
         st.sampled_from([MODEL_COLUMNS, WORKER_COLUMNS, DOWNLOAD_COLUMNS, NARROW_DOWNLOAD_COLUMNS]),

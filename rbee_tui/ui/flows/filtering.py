@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
     from rbee_tui.ui.app import RbeeApp
 
-_COLUMNS = (Column("FILTER", 20), Column("VALUE", 20, weight=1))
+_COLUMNS = (Column("FILTER", 20), Column("VALUE", 12, weight=1))
 _ONE = (Column("VALUE", 20, weight=1),)
 _ANY = "any"
 _TYPED = "another one"

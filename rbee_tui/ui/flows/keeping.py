@@ -278,7 +278,7 @@ async def _take(engine: "Engine", job_id: str) -> None:
     engine.provisioner.adopt()
 
 
-_COPY_COLUMNS = (Column("WHAT", 12), Column("TEXT", 20, weight=1))
+_COPY_COLUMNS = (Column("WHAT", 12), Column("TEXT", 12, weight=1))
 
 
 async def copy(app: "RbeeApp", situation: Situation) -> None:

@@ -106,8 +106,9 @@ def farewell(app: "RbeeApp", *, handed_over: bool) -> list[str]:
         f"{clean(each.model)} keeps running on {each.url} (rbee stop {clean(each.model)} ends it)"
         for each in (() if app.options.demo else house.running)
     ]
-    jobs = own_jobs(house)
-    if handed_over and jobs:
+    own = own_jobs(house)
+    jobs = [job for job in house.moving_jobs() if job.holder and (handed_over or job not in own)]
+    if jobs:
         names = ", ".join(clean(job.model_id) for job in jobs[:3]) + (" ..." if len(jobs) > 3 else "")  # noqa: PLR2004
         lines.append(f"downloads go on in the background: {names} (rbee jobs shows them)")
     paused = [job for job in house.jobs.values() if job.state == "paused"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rbee_tui.engine.settings import Settings
     from rbee_tui.ui.app import RbeeApp
 
-_COLUMNS = (Column("SETTING", 20), Column("VALUE", 20, weight=1))
+_COLUMNS = (Column("SETTING", 20), Column("VALUE", 12, weight=1))
 
 
 async def settle(app: "RbeeApp") -> None:

@@ -14,7 +14,7 @@ from rbee_tui.ui.screens.pick import Choice, PickScreen, Pressed
 if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
-_COLUMNS = (Column("OPTION", 12), Column("VALUE", 20, weight=1))
+_COLUMNS = (Column("OPTION", 12), Column("VALUE", 12, weight=1))
 _ABOUT = {
     "worker_id": ("worker", "its id; the one that fits best without"),
     "context": ("context", "tokens of all slots together"),

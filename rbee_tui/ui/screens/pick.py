@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
@@ -14,7 +15,7 @@ from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.base import Keys, Sheet
 from rbee_tui.ui.widgets.drawn import Drawn
 from rbee_tui.ui.widgets.field import Field
-from rbee_tui.ui.widgets.list_pane import ListPane
+from rbee_tui.ui.widgets.list_pane import ListPane, beside_the_last
 from rbee_tui.ui.widgets.text_view import TextView
 
 
@@ -88,10 +89,8 @@ class PickScreen(Sheet[Any]):
             view = TextView(self._glyphs, id="head")
             view.can_focus = False
             yield view
-        columns = self._columns
-        yield ListPane[Choice](
-            lambda _: columns, lambda choice: choice.cells, self._glyphs, framed=False, id="choices"
-        )
+        columns = partial(beside_the_last, self._columns)
+        yield ListPane[Choice](columns, lambda choice: choice.cells, self._glyphs, framed=False, id="choices")
         if self._about:
             view = TextView(self._glyphs, id="about")
             view.can_focus = False

@@ -16,6 +16,7 @@ from rbee_tui.ui.widgets.text_view import hang_of, wrapped
 
 _WIDEST = 76
 _SIDES = 6
+_ANY_HEIGHT = 1 << 16
 _BESIDE = 2
 """So many answers stand beside each other."""
 
@@ -102,16 +103,19 @@ class QuestionBox(DrawnLines):
         """Take as much room as the text needs."""
         width = max(20, min(_WIDEST, self.screen.size.width - 4))
         self.styles.width = width
-        self.styles.height = len(self._text(width)) + 2
+        self.styles.height = min(self.screen.size.height, len(self._text(width)) + 2)
 
-    def _text(self, width: int) -> list[tuple[str, str]]:
+    def _text(self, width: int, height: int = _ANY_HEIGHT) -> list[tuple[str, str]]:
+        """The rows of the box, with at least as many of the answers as there is room for."""
         inner = width - _SIDES
         rows = [
             (row, style)
             for text, style in self._question.lines
             for row in wrapped(text, inner, hang_of(text))
         ]
-        return [("", ""), *rows, ("", ""), *self._answers(inner)]
+        answers = self._answers(inner)
+        asked = [("", ""), *rows, ("", "")]
+        return [*asked[: max(0, height - len(answers))], *answers][:height]
 
     def _answers(self, inner: int) -> list[tuple[str, str]]:
         """The answers in as few rows as fit, many of them in a row each; keys stand before words."""
@@ -122,7 +126,11 @@ class QuestionBox(DrawnLines):
             if rows[-1] and crowded:
                 rows.append("")
             rows[-1] += ("   " if rows[-1] else "") + said
-        return [(row, "answers") for row in rows]
+        answers: list[tuple[str, str]] = []
+        for row in rows:
+            first, *more = wrapped(row, inner, row.find(" ") + 1)
+            answers += [(first, "answers"), *((each, "") for each in more)]
+        return answers
 
     def compose_lines(self, width: int, height: int) -> list[Drawn]:
         """The box's frame and text."""
@@ -131,7 +139,7 @@ class QuestionBox(DrawnLines):
         top: Drawn = [(f"{left}{across}", "title"), (f" {title} ", "title strong")]
         top.append((across * (width - 1 - width_of(top)) + right, "title"))
         drawn = [top]
-        for text, style in self._text(width)[: height - 2]:
+        for text, style in self._text(width, height - 2):
             inner = self._keys(text) if style == "answers" else [(text, style)]
             used = width_of(inner)
             drawn.append(

@@ -305,6 +305,14 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
     return found
 
 
+def beside_the_last(columns: Sequence[Column], width: int) -> list[Column]:
+    """The first of the columns, as many as leave the last one its width: it names what the line is."""
+    *others, last = (replace(column, cell=place) for place, column in enumerate(columns))
+    while others and sum(each.width + _GAP for each in others) + 1 + last.width > width:
+        others.pop()
+    return [*others, last]
+
+
 def _placed(columns: Sequence[Column], cells: Sequence[Cell]) -> list[tuple[Column, Cell]]:
     """Each cell that is shown with its column; one that spans several has them as one."""
     placed: list[tuple[Column, Cell]] = []
