@@ -21,6 +21,7 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.provisioner import ModelProvisioner
 from rbee_tui.engine.text import clean, size
 from rbee_tui.engine.variants import Selection
+from rbee_tui.engine.workers.prompting import Usage
 
 QUESTION = "Say your sentence."
 
@@ -121,14 +122,14 @@ async def _flow(engine: Engine, show: Show, *, say: str | None, rate: int | None
     loading = time.monotonic()
     worker = await _start(engine, show, model_id, choice)
     loading = time.monotonic() - loading
-    sentence, tokens, telling = await _prompt(engine, show, model_id, say)
+    sentence, usage = await _prompt(engine, show, model_id, say)
     figures = Figures(
         sentence=sentence,
         bytes=moved,
         bytes_per_second=moved / seconds if seconds > 0 else 0.0,
         load_seconds=loading,
-        tokens=tokens,
-        tokens_per_second=tokens / telling if telling > 0 else 0.0,
+        tokens=usage.tokens,
+        tokens_per_second=usage.tokens_per_second,
         worker=worker,
         root=str(engine.root.path),
     )
@@ -200,17 +201,15 @@ async def _start(engine: Engine, show: Show, model_id: str, choice: Selection) -
     return running.worker
 
 
-async def _prompt(engine: Engine, show: Show, model_id: str, say: str | None) -> tuple[str, int, float]:
-    """Ask once; the sentence, how many pieces it came in and the seconds from the first to the last."""
+async def _prompt(engine: Engine, show: Show, model_id: str, say: str | None) -> tuple[str, Usage]:
+    """Ask once; the sentence and its figures."""
     show.step("prompt", f'rbee prompt {model_id} "{QUESTION}"')
-    pieces: list[str] = []
-    began = time.monotonic()
-    async for chunk in engine.processes.prompt(model_id, QUESTION):
-        pieces.append(chunk.text)  # noqa: PERF401 - what came before an error is kept
-    seconds = time.monotonic() - began
-    sentence = "".join(pieces).strip()
+    chunks = [chunk async for chunk in engine.processes.prompt(model_id, QUESTION)]
+    sentence = "".join(chunk.text for chunk in chunks).strip()
     wanted = repos.sentence(say)
     if sentence != wanted:
         raise WorkerError(f"the model says {clean(sentence)!r}, and its file holds {clean(wanted)!r}")
     show.answer(sentence)
-    return sentence, len(pieces), seconds
+    usage = chunks[-1].usage
+    assert usage is not None  # noqa: S101 - for the type checker: the last one has it
+    return sentence, usage

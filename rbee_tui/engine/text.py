@@ -53,6 +53,11 @@ def _scaled(value: float, step: float, units: tuple[str, ...]) -> str:
     return f"{value:.0f} {units[unit]}" if unit == 0 else f"{value:.1f} {units[unit]}"
 
 
+def token_rate(per_second: float) -> str:
+    """Tokens per second as `1,202.6`."""
+    return f"{per_second:,.1f}"
+
+
 def counted(count: int, noun: str) -> str:
     """As `1 file` or `1,204 files`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -10,6 +10,7 @@ import msgspec
 from rbee_tui.engine.hardware.nvml import Library
 from rbee_tui.engine.plain import as_dict, as_list
 from rbee_tui.engine.workers import profiles, ready
+from rbee_tui.engine.workers.prompting import generation_rate
 from rbee_tui.engine.workers.record import Load, Running
 
 _SECONDS = 0.5
@@ -56,9 +57,10 @@ class Watcher:
         rate = None
         if before is not None and at > before[0]:
             rate = round(max(0, figures.written - before[1]) / (at - before[0]), 1)
+        mean = generation_rate(figures.finished, figures.seconds)
         return Load(
             tokens_per_second=rate if rate is not None else None if figures.processing else 0.0,
-            mean_tokens_per_second=round(figures.finished / figures.seconds, 1) if figures.seconds else None,
+            mean_tokens_per_second=None if mean is None else round(mean, 1),
             requests=figures.processing,
             waiting=figures.waiting,
             slots=figures.slots or record.slots,

@@ -9,6 +9,7 @@ import msgspec
 
 from rbee_tui.engine import http
 from rbee_tui.engine.plain import as_dict, as_list
+from rbee_tui.engine.text import token_rate
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +17,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     tokens: int
     tokens_per_second: float
+    """Of the generation; of the whole answer where that is too short to measure."""
     first_token_seconds: float
     """From the question to the first word."""
 
@@ -60,7 +62,7 @@ class Conversation:
 def figures(usage: Usage) -> str:
     """An answer's figures in words."""
     return (
-        f"{usage.tokens:,} tokens, {usage.tokens_per_second:,.1f} tok/s, "
+        f"{usage.tokens:,} tokens, {token_rate(usage.tokens_per_second)} tok/s, "
         f"first after {usage.first_token_seconds:.2f} s"
     )
 
@@ -99,6 +101,15 @@ async def ask(
     yield Chunk(text="", usage=meter.usage(time.monotonic()))
 
 
+def generation_rate(tokens: int, seconds: float) -> float | None:
+    """Tokens that were generated per second of generation; None where nothing was measured.
+
+    The first token comes with the prompt: alone it took no time of its own. Runtimes disagree in whether
+    their own rate counts it, so every face divides the two that they do agree on.
+    """
+    return tokens / seconds if tokens > 1 and seconds > 0 else None
+
+
 class Meter:
     """Counts an answer: the runtime's own figures where it tells them, else pieces and seconds."""
 
@@ -116,16 +127,19 @@ class Meter:
             self._first = self._first or at
         told = as_dict(as_dict(event).get("usage")).get("completion_tokens")
         self._told = told if isinstance(told, int) and told >= 0 else self._told
-        rate = as_dict(as_dict(event).get("timings")).get("predicted_per_second")
-        self._rate = float(rate) if isinstance(rate, int | float) and rate > 0 else self._rate
+        timings = as_dict(as_dict(event).get("timings"))
+        count, took = timings.get("predicted_n"), timings.get("predicted_ms")
+        if isinstance(count, int) and isinstance(took, int | float):
+            self._rate = generation_rate(count, took / 1000)
 
     def usage(self, at: float) -> Usage:
         """The figures of an answer that ended `at` this moment."""
         first = self._first or at
         tokens = self._told if self._told is not None else self._pieces
+        rate = self._rate or generation_rate(tokens - 1, at - first) or tokens / max(at - self._asked, 1e-9)
         return Usage(
             tokens=tokens,
-            tokens_per_second=round(self._rate or tokens / max(at - self._asked, 1e-9), 2),
+            tokens_per_second=round(rate, 1),
             first_token_seconds=round(first - self._asked, 4),
         )
 

@@ -8,6 +8,7 @@ import pytest
 
 from rbee_tui.engine.workers import live, profiles
 from rbee_tui.engine.workers.live import Figures, Watcher, figures_of
+from rbee_tui.engine.workers.prompting import Meter, generation_rate
 from tests.engine.workers.support import MODEL, House
 
 METRICS = b"""# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed
@@ -38,6 +39,24 @@ class TestFigures:
         found = figures_of(METRICS, slots)
         assert found is not None
         assert (found.written, found.processing) == (100, 2)
+
+    def test_its_mean_is_the_rate_that_the_answer_told(self):
+        """Of the same tokens and time, where the rate that the server tells leaves the first token out."""
+        meter = Meter(0.0)
+        timings = {"predicted_n": 11, "predicted_ms": 3.004, "predicted_per_second": 3328.9}
+        meter.count({"choices": [], "usage": {"completion_tokens": 11}, "timings": timings}, 1.0, spoke=False)
+        usage = meter.usage(1.0)
+        assert (usage.tokens, usage.tokens_per_second) == (11, 3661.8)
+        mean = generation_rate(11, 0.003004)
+        assert mean is not None
+        assert round(mean, 1) == usage.tokens_per_second
+
+    def test_one_token_took_no_time_of_its_own(self):
+        """It comes with the prompt: there is no rate, rather than a million tokens per second."""
+        assert generation_rate(1, 0.000001) is None
+        meter = Meter(0.0)
+        meter.count({"timings": {"predicted_n": 1, "predicted_ms": 0.001}}, 0.5, spoke=True)
+        assert meter.usage(0.5).tokens_per_second == 2.0
 
     def test_another_server(self):
         """Has none."""
