@@ -9,7 +9,7 @@ import click
 from rbee_tui.cli import output
 from rbee_tui.cli.options import run
 from rbee_tui.engine.errors import UsageError
-from rbee_tui.engine.text import clean, size
+from rbee_tui.engine.text import clean, size, token_rate
 from rbee_tui.ui import terminal
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Steps:
         output.note(
             f"\n{output.glyph('✓', 'ok')}  download {rate}"
             f"  |  load {figures.load_seconds:.2f} s"
-            f"  |  {figures.tokens_per_second:.0f} tok/s on {clean(figures.worker)}"
+            f"  |  {token_rate(figures.tokens_per_second)} tok/s on {clean(figures.worker)}"
         )
         if keep is not None:
             output.note(f"   it stays there: RBEE_HOME={clean(figures.root)} rbee models list")

@@ -11,7 +11,7 @@ import click
 from rbee_tui.cli import output
 from rbee_tui.cli.options import engine, json_option, one_of, run
 from rbee_tui.engine.errors import NotFoundError, UsageError
-from rbee_tui.engine.text import clean, memory
+from rbee_tui.engine.text import clean, memory, token_rate
 
 if TYPE_CHECKING:
     from rbee_tui.engine.engine import Engine
@@ -91,7 +91,7 @@ def print_running(running: "list[RunningWorker]") -> None:
             memory(each.memory_bytes) if each.memory_bytes else "",
             memory(each.gpu_memory_bytes) if each.gpu_memory_bytes else "",
             memory(each.estimate_bytes),
-            f"{each.load.tokens_per_second:.1f}" if each.load and each.load.tokens_per_second else "",
+            token_rate(each.load.tokens_per_second) if each.load and each.load.tokens_per_second else "",
             f"{each.load.busy_slots}/{each.load.slots}" if each.load else "",
             f"{each.context:,}" if each.context else "",
             f"{each.url}{'' if each.needs_key else ' (no key)'}" if each.url else "",

@@ -54,8 +54,8 @@ def _scaled(value: float, step: float, units: tuple[str, ...]) -> str:
 
 
 def token_rate(per_second: float) -> str:
-    """Tokens per second as `1,202.6`."""
-    return f"{per_second:,.1f}"
+    """Tokens per second as `42.1` or `1,203`: six columns have what a machine can do."""
+    return f"{per_second:.1f}" if round(per_second, 1) < 1000 else f"{per_second:,.0f}"  # noqa: PLR2004 - as said
 
 
 def counted(count: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.plain import as_dict
 from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.spans import span
-from rbee_tui.engine.text import clean, counted, duration, memory, size
+from rbee_tui.engine.text import clean, counted, duration, memory, size, token_rate
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.listening import NO_KEY, OPEN
 from rbee_tui.engine.workers.record import RunningWorker
@@ -158,8 +158,11 @@ def _load(running: RunningWorker) -> Iterator[tuple[str, str]]:
         "slots",
         f"{load.busy_slots} of {load.slots} answer" + (f", {load.waiting} wait" if load.waiting else ""),
     )
-    yield "tokens/s", f"{load.tokens_per_second:,.1f} now" if load.tokens_per_second else ""
-    yield "on average", f"{load.mean_tokens_per_second:,.1f} tokens/s" if load.mean_tokens_per_second else ""
+    yield "tokens/s", f"{token_rate(load.tokens_per_second)} now" if load.tokens_per_second else ""
+    yield (
+        "on average",
+        f"{token_rate(load.mean_tokens_per_second)} tokens/s" if load.mean_tokens_per_second else "",
+    )
     yield "tokens", f"{load.tokens_read:,} read, {load.tokens_written:,} written"
 
 

@@ -530,8 +530,26 @@ BY_NAME = {action.name: action for action in ACTIONS}
 GROUPS = ("Models", "Workers", "Downloads", "Panes", "Everything")
 
 
-def in_footer(situation: Situation) -> list[Action]:
-    """What the footer offers here, in its order: first what is done to marked lines, where there are some."""
-    found = [action for action in ACTIONS if action.weight and action.works(situation)]
-    marked = bool(situation.marked)
-    return sorted(found, key=lambda each: (marked and not (each.many or each.name == "mark"), each.weight))
+def in_footer(situation: Situation, *, alone: bool = False) -> list[Action]:
+    """What the footer offers here, in its order.
+
+    First what is done to marked lines, where there are some: to the most of them before to a few. Where a
+    pane is `alone` on the screen, nothing but this says that there are others.
+    """
+    found = [action for action in ACTIONS if action.weight and _offered(action, situation)]
+
+    def order(action: Action) -> tuple[bool, int, int]:
+        done = len(action.affected(situation))
+        beside = bool(situation.marked) and not done and action.name != "mark"
+        return beside, -done, 0 if alone and action.name == "next_pane" else action.weight
+
+    return sorted(found, key=order)
+
+
+def _offered(action: Action, situation: Situation) -> bool:
+    """Whether the footer has room for it: it works, and there is something that it finds."""
+    if not action.works(situation):
+        return False
+    if action.name == "logs" and isinstance(situation.line, ModelLine):
+        return situation.line.running is not None
+    return action.name != "filter" or situation.line is not None

@@ -9,7 +9,7 @@ from typing import TypeAlias, overload
 
 from rbee_tui.engine.artifacts import AVAILABLE, DOWNLOADING, Entry, Health, Model, Worker
 from rbee_tui.engine.jobs import FileProgress, JobProgress
-from rbee_tui.engine.text import clean, duration, memory, size, size_as
+from rbee_tui.engine.text import clean, duration, memory, size, size_as, token_rate
 from rbee_tui.engine.workers.deaths import Death
 from rbee_tui.engine.workers.record import RunningWorker
 from rbee_tui.ui.glyphs import Glyphs
@@ -302,7 +302,7 @@ def worker_cells(line: Line, glyphs: Glyphs) -> tuple[Cell, ...]:
         each = line.running
         state, style = process_state(each, glyphs)
         held = memory(each.measured_bytes) if each.measured_bytes else ""
-        rate = f"{each.load.tokens_per_second:.1f}" if each.load and each.load.tokens_per_second else ""
+        rate = token_rate(each.load.tokens_per_second) if each.load and each.load.tokens_per_second else ""
         port = f":{each.port}" if each.port else ""
         return (
             Cell(state, style),

@@ -91,16 +91,32 @@ class TestFooter:
 
     def test_nothing_there(self):
         """What one can begin with."""
-        assert shown(None) == ["add", "next_pane", "import", "filter", "palette", "help", "quit"]
-        assert shown(None, "workers") == ["install", "next_pane", "filter", "palette", "help", "quit"]
-        assert shown(None, "downloads") == ["add", "next_pane", "cap", "filter", "palette", "help", "quit"]
+        assert shown(None) == ["add", "next_pane", "import", "palette", "help", "quit"]
+        assert shown(None, "workers") == ["install", "next_pane", "palette", "help", "quit"]
+        assert shown(None, "downloads") == ["add", "next_pane", "cap", "palette", "help", "quit"]
+
+    def test_a_pane_that_is_alone(self):
+        """The way to the others comes first, and is not left out for want of room."""
+        offered = in_footer(Situation("models", ModelLine(a_model())), alone=True)
+        assert offered[0].name == "next_pane"
+
+    def test_what_is_done_to_the_most(self):
+        """Of marked lines: a key for all of them comes before one for a part."""
+        marked = (ModelLine(a_model("a", Health.DAMAGED)), ModelLine(a_model("b")), ModelLine(a_model("c")))
+        situation = Situation("models", marked[0], marked)
+        counts = [len(action.affected(situation)) for action in in_footer(situation)]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] == 3
+        assert 1 in counts
 
     def test_a_whole_model(self):
         """It can be started; once it runs it can be tried and stopped instead, and not deleted."""
         whole = shown(ModelLine(a_model()))
-        assert {"start", "logs", "verify", "delete", "why", "copy", "details"} <= set(whole)
+        assert {"start", "verify", "delete", "why", "copy", "details"} <= set(whole)
+        assert "logs" not in whole, "perhaps it never had one, though the key looks for it"
+        assert BY_NAME["logs"].works(Situation("models", ModelLine(a_model())))
         runs = shown(ModelLine(a_model(), running=a_running()))
-        assert {"try", "stop"} <= set(runs)
+        assert {"try", "stop", "logs"} <= set(runs)
         assert not {"start", "delete"} & set(runs)
         loads = shown(ModelLine(a_model(), running=a_running(state="loading")))
         assert "try" not in loads

@@ -139,7 +139,7 @@ class TestWorkers:
     def test_one_that_runs(self):
         """State, memory, tokens per second, port, model; what is not known yet is left out."""
         load = Load(
-            tokens_per_second=41.25,
+            tokens_per_second=1202.64,
             mean_tokens_per_second=40.0,
             requests=1,
             waiting=0,
@@ -152,7 +152,7 @@ class TestWorkers:
         assert texts(lines.worker_cells(ProcessLine(running), UNICODE)) == [
             "✓ ready",
             "3.0 GiB",
-            "41.2",
+            "1,203",
             ":4242",
             "tiny",
         ]

@@ -207,6 +207,8 @@ class MainScreen(Screen[None]):
         """Arrange the panes anew."""
         del event
         self._arrange()
+        if self.is_whole:
+            self.refresh_keys()
 
     def _arrange(self) -> None:
         columns, rows = self.size
@@ -268,7 +270,8 @@ class MainScreen(Screen[None]):
             self.query_one(KeyLine).show_words([("Enter", "Keep")], [("Esc", "Clear")])
             return
         situation = self.situation
-        self.query_one(KeyLine).show(in_footer(situation), situation)
+        alone = self.has_class("-single")
+        self.query_one(KeyLine).show(in_footer(situation, alone=alone), situation)
 
     # Order and filter
 

@@ -69,6 +69,7 @@ class TextScreen(Sheet[str]):
         self.query_one("#find", Input).display = False
         self.view.set_lines(self._lines)
         self.view.focus()
+        self.call_after_refresh(self._tell)
 
     def on_key(self, event: Key) -> None:
         """Leave for what a key stands for; in the field it is a letter, and does not come here."""
