@@ -57,15 +57,19 @@ class TestTheCap:
             assert settings.read(root).cap is None
 
     async def test_what_is_no_rate_is_said(self, root: Root, hub: DemoHub):
-        """With what one looks like, and nothing is changed."""
+        """With what one looks like, and it can be corrected where it stands."""
         async with cockpit(root, hub) as here:
             await here.sees("3 Downloads")
             await here.press("3", "b")
             await here.sees("Cap of all downloads")
             await here.type("fast")
             await here.press("enter")
-            await here.hears("is not a rate")
+            await here.sees("'fast' is not a rate: as in 20MB/s", "Cap of all downloads")
             assert settings.read(root).cap is None
+            await here.press(*["backspace"] * 4)
+            await here.type("2MB/s")
+            await here.press("enter")
+            await here.sees("cap 2.0 MB/s")
 
 
 class TestTheQueue:

@@ -20,6 +20,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Of the generation; of the whole answer where that is too short to measure."""
     first_token_seconds: float
     """From the question to the first word."""
+    cut: bool = False
+    """Whether it ended where it may not be longer, or the context was full."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ def figures(usage: Usage) -> str:
     """An answer's figures in words."""
     return (
         f"{usage.tokens:,} tokens, {token_rate(usage.tokens_per_second)} tok/s, "
-        f"first after {usage.first_token_seconds:.2f} s"
+        f"first after {usage.first_token_seconds:.2f} s" + (", cut off: no more fits" if usage.cut else "")
     )
 
 
@@ -119,12 +121,15 @@ class Meter:
         self._pieces = 0
         self._told: int | None = None
         self._rate: float | None = None
+        self._cut = False
 
     def count(self, event: Any, at: float, *, spoke: bool) -> None:
         """Take up one event that came `at` this moment, in seconds of a monotonic clock."""
         if spoke:
             self._pieces += 1
             self._first = self._first or at
+        for choice in as_list(as_dict(event).get("choices")):
+            self._cut = self._cut or as_dict(choice).get("finish_reason") == "length"
         told = as_dict(as_dict(event).get("usage")).get("completion_tokens")
         self._told = told if isinstance(told, int) and told >= 0 else self._told
         timings = as_dict(as_dict(event).get("timings"))
@@ -141,6 +146,7 @@ class Meter:
             tokens=tokens,
             tokens_per_second=round(rate, 1),
             first_token_seconds=round(first - self._asked, 4),
+            cut=self._cut,
         )
 
 

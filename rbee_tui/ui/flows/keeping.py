@@ -237,8 +237,9 @@ async def cap(app: "RbeeApp") -> None:
     """Ask for the cap of all downloads, and set it."""
     now = app.house.settings.cap
     said = f"{size(now)}/s" if now else "none"
+    title = f"Cap of all downloads (now {said})"
     text = await app.push_screen_wait(
-        LineScreen(f"Cap of all downloads (now {said})", "as 20MB/s or 500kB/s; off lifts it", "Set it")
+        LineScreen(title, "as 20MB/s or 500kB/s; off lifts it", "Set it", check=rate_of)
     )
     if text:
         rate = rate_of(text)

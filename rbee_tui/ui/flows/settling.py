@@ -40,7 +40,9 @@ async def _change(app: "RbeeApp", each: Choosable, now: "Settings") -> bool:
         text = await app.push_screen_wait(PickScreen(title, _COLUMNS, shown, app.glyphs, enter="Settle"))
     else:
         text = await app.push_screen_wait(
-            LineScreen(f"{each.name} (now {each.shown(now)})", f"as {each.example}", "Settle")
+            LineScreen(
+                f"{each.name} (now {each.shown(now)})", f"as {each.example}", "Settle", check=each.read
+            )
         )
     if text is None:
         return False

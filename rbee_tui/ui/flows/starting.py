@@ -89,15 +89,13 @@ def _shown(name: str, value: Any) -> str:
 async def _ask(app: "RbeeApp", name: str, changed: dict[str, Any]) -> None:
     """Ask for one option's value, and take it up where it makes sense; a dash leaves it to be chosen."""
     word, about = _ABOUT[name]
-    text = await app.push_screen_wait(LineScreen(word, f"{about}; - leaves it open", "Take"))
-    if text is None:
-        return
-    try:
+
+    def check(text: str) -> None:
+        wishes.of(changed | {name: _read(name, text)})
+
+    text = await app.push_screen_wait(LineScreen(word, f"{about}; - leaves it open", "Take", check=check))
+    if text is not None:
         changed[name] = _read(name, text)
-        wishes.of(changed)
-    except UsageError as error:
-        changed.pop(name, None)
-        await app.explain(error)
 
 
 def _read(name: str, text: str) -> Any:

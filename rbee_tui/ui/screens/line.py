@@ -1,10 +1,11 @@
 """Asking for one line of text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from textual.widget import Widget
 from textual.widgets import Input
 
+from rbee_tui.engine.errors import RbeeError
 from rbee_tui.ui.screens.base import Sheet
 from rbee_tui.ui.widgets.field import Field
 
@@ -12,10 +13,19 @@ from rbee_tui.ui.widgets.field import Field
 class LineScreen(Sheet[str]):
     """The result is the text; None where nothing was typed."""
 
-    def __init__(self, title: str, placeholder: str, word: str, *, secret: bool = False) -> None:
-        """A `secret` is not shown while it is typed."""
+    def __init__(
+        self,
+        title: str,
+        placeholder: str,
+        word: str,
+        *,
+        secret: bool = False,
+        check: Callable[[str], object] = str,
+    ) -> None:
+        """A `secret` is not shown while it is typed; what `check` raises an RbeeError for is not taken."""
         super().__init__(title)
         self._secret = secret
+        self._check = check
         self._placeholder = placeholder
         self._word = word
 
@@ -29,5 +39,12 @@ class LineScreen(Sheet[str]):
         self.query_one("#line").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Done."""
-        self.dismiss(event.value.strip() or None)
+        """Done, unless it makes no sense: then it stays to be corrected."""
+        text = event.value.strip()
+        try:
+            if text:
+                self._check(text)
+        except RbeeError as error:
+            self.say_below(": ".join(filter(None, (str(error), error.hint))))
+            return
+        self.dismiss(text or None)

@@ -65,3 +65,19 @@ async def test_a_worker_is_sent_all_of_it(fake: House, monkeypatch):
         {"role": "user", "content": "c"},
     ]
     assert sent[2] == "abc"
+
+
+@pytest.mark.parametrize(("reason", "cut"), [("stop", False), ("length", True), (None, False)])
+async def test_one_that_is_cut_off_says_so(monkeypatch: pytest.MonkeyPatch, reason: str | None, cut: bool):
+    """As the runtime tells it; the figures have it in words."""
+
+    async def stream(url: str, body: dict[str, object], *, key: str) -> AsyncGenerator[object]:
+        yield {"choices": [{"delta": {"content": "half"}, "finish_reason": None}]}
+        yield {"choices": [{"delta": {}, "finish_reason": reason}], "usage": None}
+        yield {"choices": [], "usage": {"completion_tokens": 1}}
+
+    monkeypatch.setattr("rbee_tui.engine.workers.prompting.http.stream_events", stream)
+    *_, last = [chunk async for chunk in prompting.ask("u", "k", MODEL, "q", chat=True, max_tokens=1)]
+    assert last.usage is not None
+    assert last.usage.cut is cut
+    assert ("cut off" in prompting.figures(last.usage)) is cut
