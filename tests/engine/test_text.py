@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee_tui.engine.text import counted, duration, memory, size, size_as
+from rbee_tui.engine.text import counted, duration, memory, size, size_as, token_rate
 
 
 class TestSizes:
@@ -86,3 +86,12 @@ class TestCounted:
     def test_one_alone_has_no_s(self, count, said):
         """Thousands are told apart."""
         assert counted(count, "file") == said
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(0.04, "0.0"), (42.14, "42.1"), (999.96, "1,000"), (1202.64, "1,203"), (99999.4, "99,999")],
+)
+def test_tokens_per_second(rate, said):
+    """One decimal while it says something; never wider than six columns."""
+    assert token_rate(rate) == said
