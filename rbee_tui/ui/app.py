@@ -129,8 +129,8 @@ class RbeeApp(App[list[str]]):
         self.stopping = False
         """Whether the shell gets or has the terminal for a while."""
         self._leaving = False
-        self.asked_to_quit = False
-        """Whether the question of what becomes of downloads is on the screen."""
+        self.quit_question: QuestionScreen | None = None
+        """What becomes of downloads, while it is asked."""
         self._code = 1
         self._ending = threading.Event()
         self._home: asyncio.AbstractEventLoop | None = None
@@ -146,6 +146,11 @@ class RbeeApp(App[list[str]]):
     def host(self) -> str:
         """This machine's name for an ssh client."""
         return self.options.host
+
+    @property
+    def asked_to_quit(self) -> bool:
+        """Whether the question of what becomes of downloads is on the screen."""
+        return self.quit_question is not None
 
     @property
     def temporary(self) -> bool:
@@ -306,8 +311,8 @@ class RbeeApp(App[list[str]]):
         for fact in changes.facts:
             self._tell(fact)
         self.main.show(touched)
-        if self.asked_to_quit and "jobs" in touched:
-            leaving.ask_again(self)
+        if self.quit_question is not None and "jobs" in touched:
+            leaving.ask_again(self, self.quit_question)
         if self._wanted_line is not None and self.main.is_whole:
             self.show_line(*self._wanted_line)
 
@@ -410,7 +415,8 @@ class RbeeApp(App[list[str]]):
             await self._guarded(flow)
         finally:
             self._flowing.discard(what)
-            if self.events[-1:] != before and self.events[-1].passing and not self._flowing:
+            last = self.events[-1:]
+            if last and last != before and last[0].passing and not self._flowing:
                 self._take_back()
 
     async def _guarded(self, flow: Coroutine[Any, Any, None]) -> None:

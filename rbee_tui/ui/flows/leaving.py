@@ -38,17 +38,16 @@ async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
 
 
 async def _asked(app: "RbeeApp", mine: list[JobProgress]) -> str | None:
-    app.asked_to_quit = True
+    app.quit_question = QuestionScreen(_question(app, mine), app.glyphs)
     try:
-        return await app.question(_question(app, mine))
+        return await app.push_screen_wait(app.quit_question)
     finally:
-        app.asked_to_quit = False
+        app.quit_question = None
 
 
-def ask_again(app: "RbeeApp") -> None:
+def ask_again(app: "RbeeApp", asked: QuestionScreen) -> None:
     """Let the question of the downloads go with them, while it is on the screen."""
-    if isinstance(app.screen, QuestionScreen):
-        app.screen.ask(_question(app, own_jobs(app.house)))
+    asked.ask(_question(app, own_jobs(app.house)))
 
 
 def _chosen(answer: str) -> OnQuit:
