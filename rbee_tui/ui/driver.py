@@ -24,10 +24,8 @@ _UNDECIDED_SECONDS = max(1.0, 2 * constants.ESCAPE_DELAY)
 """How long after a byte the parser may still wait for the rest of a sequence."""
 _HOPS = 40
 """Turns of the loop in which a key goes through its widgets, and its action opens a field or a screen."""
-_HOPS_SECONDS = 3.0
+_KEY_SECONDS = 3.0
 """What they may take together: on a busy machine the turn that makes a screen takes long."""
-_BURST_SECONDS = 0.1
-"""Keys that come so close may be of one burst, even where it is read in pieces."""
 _CHUNK = 1 << 14
 _READ_BYTES = 1 << 12
 CLOSING = b"\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
@@ -129,7 +127,7 @@ class Driver(LinuxDriver):
                         self._loop.call_soon_threadsafe(self._host.hung_up)
                     return
                 for event in parser.feed(decode(data)):
-                    if time.monotonic() - sent < _BURST_SECONDS:
+                    if time.monotonic() - sent < _KEY_SECONDS:
                         self._settle()
                     self.process_message(event)
                     sent = time.monotonic()
@@ -146,7 +144,7 @@ class Driver(LinuxDriver):
         A slow link brings keys together that were typed one by one, and Textual sends each to what has the
         focus at that moment.
         """
-        until = time.monotonic() + _HOPS_SECONDS
+        until = time.monotonic() + _KEY_SECONDS
         for _ in range(_HOPS):
             passed = threading.Event()
             try:

@@ -40,11 +40,13 @@ class Typed:
     def hung_up(self) -> None:
         """It does not happen here."""
 
-    def type(self, key: str) -> None:
-        """One key, apart from others; returns once it was read."""
-        self._sending.clear()
-        os.write(self._write, key.encode())
-        assert self._sending.wait(10)
+    def type(self, pieces: list[str], pause: float) -> None:
+        """Type, and let each piece be read before the next comes."""
+        for piece in pieces:
+            self._sending.clear()
+            os.write(self._write, piece.encode())
+            assert self._sending.wait(10)
+            time.sleep(pause)  # whoever types takes it
 
     def _sent(self, event: events.Event) -> None:
         assert isinstance(event, events.Key)
@@ -59,10 +61,10 @@ class Typed:
             self.last.set()
 
     async def _open(self) -> None:
-        for _ in range(10):
+        for _ in range(15):
             await asyncio.sleep(0)
         time.sleep(self._busy_seconds)  # noqa: ASYNC251 - what makes a screen keeps the loop
-        for _ in range(10):
+        for _ in range(15):
             await asyncio.sleep(0)
         self._opened = True
 
@@ -78,14 +80,15 @@ class Typed:
         os.close(self._write)
 
 
-@pytest.mark.parametrize("busy_seconds", [0.0, 0.3], ids=["idle", "busy"])
+@pytest.mark.parametrize(
+    ("busy_seconds", "pause"), [(0.0, 0.0), (0.3, 0.0), (0.5, 0.2)], ids=["idle", "busy", "slowly"]
+)
 @pytest.mark.parametrize("pieces", [["aq"], ["a", "q"]], ids=["one read", "two"])
-async def test_the_second_comes_to_what_the_first_opens(pieces: list[str], busy_seconds: float):
+async def test_the_second_comes_to_what_the_first_opens(pieces: list[str], busy_seconds: float, pause: float):
     """Whether they are read together or in pieces, and however long a turn of the loop takes."""
     typed = Typed(busy_seconds)
     try:
-        for piece in pieces:
-            await asyncio.to_thread(typed.type, piece)
+        await asyncio.to_thread(typed.type, pieces, pause)
         async with asyncio.timeout(10):
             await typed.last.wait()
         assert typed.arrived == {"a": False, "q": True}
