@@ -20,6 +20,8 @@ from rbee_tui.engine.paths import Root
 from rbee_tui.engine.records import JobStore
 from rbee_tui.engine.settings import Settings
 from rbee_tui.ui.flows import finding
+from rbee_tui.ui.glyphs import UNICODE
+from rbee_tui.ui.screens.question import Question, QuestionScreen
 from rbee_tui.ui.widgets.field import Field
 from rbee_tui.ui.widgets.list_pane import ListPane
 from tests.ui.support import Cockpit, cockpit
@@ -657,6 +659,21 @@ class TestLeaving:
             await here.until(lambda: here.row(" of 4.0 MB") not in ("", first))
             await here.sees("Nothing comes any more", "Enter Leave")
             assert await here.ends("enter") == []
+
+    async def test_a_question_may_change_at_any_time(self, root: Root):
+        """Before it is shown, while it is, and after."""
+        async with cockpit(root, "http://127.0.0.1:9") as here:
+            asked = QuestionScreen(Question("One", [("first", "")], []), UNICODE)
+            asked.ask(Question("Two", [("second", "")], []))
+            here.app.push_screen(asked)
+            asked.ask(Question("Three", [("third", "")], []))
+            await here.sees("Three", "third")
+            asked.ask(Question("Four", [("fourth", "")], []))
+            await here.sees("Four", "fourth")
+            await here.press("escape")
+            await here.back()
+            asked.ask(Question("Five", [("fifth", "")], []))
+            await here.until(lambda: not here.row("Five"))
 
     async def test_its_answers_are_read_where_there_is_little_room(self, root: Root, hub: DemoHub):
         """Whole, and before what they are about."""

@@ -51,21 +51,21 @@ class QuestionScreen(ModalScreen[str | None]):
     def __init__(self, question: Question, glyphs: Glyphs) -> None:
         super().__init__()
         self._question = question
-        self._glyphs = glyphs
+        self._box = QuestionBox(question, glyphs)
 
     def compose(self) -> ComposeResult:
         """One box."""
-        yield QuestionBox(self._question, self._glyphs)
+        yield self._box
 
     def ask(self, question: Question) -> None:
         """Ask this instead: what is asked about has gone on."""
-        if self.is_mounted and question != self._question:
+        if question != self._question:
             self._question = question
-            self.query_one(QuestionBox).ask(question)
+            self._box.ask(question)
 
     def on_resize(self) -> None:
         """Fit the box in again."""
-        self.query_one(QuestionBox).fit_screen()
+        self._box.fit_screen()
 
     def action_first(self) -> None:
         """Take Enter's answer; where it has none, the question has been read."""
@@ -100,7 +100,9 @@ class QuestionBox(DrawnLines):
         self.redraw()
 
     def fit_screen(self) -> None:
-        """Take as much room as the text needs."""
+        """Take as much room as the text needs, once it is on a screen."""
+        if not self.is_attached:
+            return
         width = max(20, min(_WIDEST, self.screen.size.width - 4))
         self.styles.width = width
         self.styles.height = min(self.screen.size.height, len(self._text(width)) + 2)
