@@ -107,6 +107,8 @@ class Driver(LinuxDriver):
         self.outlet = Outlet(self._file.fileno())
         self._file = cast("Any", self.outlet)
         self._host = cast("Host", app)
+        self._settled = threading.Event()
+        self._settled.set()
         # Ends the wait for keys: a thread that looked up now and then would be a tenth of what rest costs.
         self._roused, self._rouser = os.pipe()
         os.set_blocking(self._roused, False)
@@ -117,7 +119,7 @@ class Driver(LinuxDriver):
         """Read keys until the driver stops or the terminal is gone."""
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
-        decided = sent = 0.0
+        decided = 0.0
         while not self.exit_event.is_set():
             patience = _LOOK_SECONDS if time.monotonic() < decided else None
             if self.fileno in select.select([self.fileno, self._roused], [], [], patience)[0]:
@@ -127,10 +129,9 @@ class Driver(LinuxDriver):
                         self._loop.call_soon_threadsafe(self._host.hung_up)
                     return
                 for event in parser.feed(decode(data)):
-                    if time.monotonic() - sent < _KEY_SECONDS:
-                        self._settle()
+                    self._settle()
                     self.process_message(event)
-                    sent = time.monotonic()
+                    self._settled = self._after_its_turns()
                 decided = time.monotonic() + _UNDECIDED_SECONDS
             for event in parser.tick():
                 self.process_message(event)
@@ -145,15 +146,28 @@ class Driver(LinuxDriver):
         focus at that moment.
         """
         until = time.monotonic() + _KEY_SECONDS
-        for _ in range(_HOPS):
-            passed = threading.Event()
-            try:
-                self._loop.call_soon_threadsafe(passed.set)
-            except RuntimeError:  # the loop has ended
+        while not self._settled.wait(_LOOK_SECONDS):
+            if self.exit_event.is_set() or time.monotonic() > until:
                 return
-            while not passed.wait(_LOOK_SECONDS):
-                if self.exit_event.is_set() or time.monotonic() > until:
-                    return
+
+    def _after_its_turns(self) -> threading.Event:
+        """What is set once the loop has made the turns of a key that was just sent.
+
+        The loop counts them by itself: each change of threads waits for those that transfer.
+        """
+        passed = threading.Event()
+
+        def turn(left: int) -> None:
+            if left:
+                self._loop.call_soon(turn, left - 1)
+            else:
+                passed.set()
+
+        try:
+            self._loop.call_soon_threadsafe(turn, _HOPS)
+        except RuntimeError:  # the loop has ended
+            passed.set()
+        return passed
 
     def start_application_mode(self) -> None:
         """Take the terminal, and read keys."""
