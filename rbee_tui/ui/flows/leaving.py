@@ -67,7 +67,7 @@ def own_jobs(house: House) -> list[JobProgress]:
 def _question(app: "RbeeApp", jobs: list[JobProgress]) -> Question:
     count = len(jobs)
     if not count:
-        lines = [("What was coming is here.", ""), *_workers(app)]
+        lines = [("No download of this screen runs any more.", ""), *_workers(app)]
         return Question("Nothing comes any more", lines, [Answer("q", "Enter", "Leave", "background")])
     lines = [
         (f"{clean(job.model_id)}: {size(job.downloaded)} of {size(job.total)}", "strong") for job in jobs[:5]
