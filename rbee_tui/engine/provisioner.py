@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from rbee_tui.engine import choices, nearby, planning, repair, settings, steering
+from rbee_tui.engine import choices, nearby, planning, rates, repair, settings, steering
 from rbee_tui.engine.artifacts import Entry, Model
 from rbee_tui.engine.catalog import ModelCatalog
 from rbee_tui.engine.durable import Lock
@@ -26,7 +26,6 @@ from rbee_tui.engine.errors import (
     NotFoundError,
     PausedError,
     RefusedError,
-    UsageError,
     error_of,
 )
 from rbee_tui.engine.facts import Facts
@@ -67,7 +66,6 @@ _ANSWER_SECONDS = 3.0
 _FOLLOW_SECONDS = 0.2
 _TAKEN_SECONDS = 3.0
 _LET_GO_SECONDS = 10.0
-_LEAST_CAP = 1000
 
 
 class ModelProvisioner:
@@ -599,8 +597,8 @@ class ModelProvisioner:
 
         Raises UsageError for less than 1,000 bytes per second.
         """
-        if bytes_per_second is not None and bytes_per_second < _LEAST_CAP:
-            raise UsageError(f"a cap of {bytes_per_second} bytes per second would never end")
+        if bytes_per_second is not None:
+            rates.checked(bytes_per_second)
         settings.change(self.root, cap=bytes_per_second)
         told = f"{size(bytes_per_second)}/s" if bytes_per_second else "none"
         self.facts.tell("setting.cap", "cap", f"the cap of downloads is {told}")

@@ -1,7 +1,4 @@
-"""The application: it follows the engine, hands what is new to the screen, and does what keys stand for.
-
-It is over 400 lines because every way in which it ends has to be seen in one place.
-"""
+"""The application: it follows the engine, hands what is new to the screen, and does what keys stand for."""
 
 import asyncio
 import os
@@ -21,51 +18,24 @@ from textual.filter import LineFilter
 from rbee_tui.engine import traces
 from rbee_tui.engine.board import Changes
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.facts import Fact
-from rbee_tui.engine.text import clean
-from rbee_tui.ui import styles
+from rbee_tui.ui import flows, styles
 from rbee_tui.ui.bridge import Bridge
 from rbee_tui.ui.driver import Driver
-from rbee_tui.ui.flows import (
-    adding,
-    batch,
-    finding,
-    fitting,
-    installing,
-    keeping,
-    leaving,
-    room,
-    settling,
-    taking,
-    updating,
-    working,
-)
+from rbee_tui.ui.flows import leaving
 from rbee_tui.ui.gate import Gate
 from rbee_tui.ui.glyphs import ASCII, UNICODE
 from rbee_tui.ui.house import Activity, House
 from rbee_tui.ui.keys import BY_NAME, Situation
 from rbee_tui.ui.screens.main import PANES, MainScreen
 from rbee_tui.ui.screens.question import Question, QuestionScreen
-from rbee_tui.ui.widgets.bars import Narration
+from rbee_tui.ui.telling import Telling
 
 HANGUP_SECONDS = 2.0
 """What a screen that a signal ends has before it is ended from outside its loop."""
 _STALL_SECONDS = 0.5
 """What a terminal that takes nothing has when a signal ends the screen."""
-_KEPT_EVENTS = 500
 _SIGNALLED = 128
 _INTERRUPTED = _SIGNALLED + signal.SIGINT
-_STYLES = {
-    "job.done": "ok",
-    "job.failed": "wrong",
-    "model.damaged": "wrong",
-    "model.verified": "ok",
-    "worker.crashed": "wrong",
-    "worker.failed": "wrong",
-    "worker.installed": "ok",
-    "worker.ready": "ok",
-}
-_QUIET_FACTS = frozenset({"model.updated", "worker.updated", "model.added", "worker.added"})
 
 
 @dataclass(frozen=True)
@@ -84,19 +54,6 @@ class Options:
     """Said at the start."""
     clock: Callable[[], str] = lambda: datetime.now().astimezone().strftime("%H:%M")
     """The time that narration shows."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that was narrated."""
-
-    clock: str
-    text: str
-    style: str
-    hint: str = ""
-    log: str = ""
-    passing: bool = False
-    """Whether it says that something is under way."""
 
 
 class RbeeApp(App[list[str]]):
@@ -120,7 +77,7 @@ class RbeeApp(App[list[str]]):
         self.bridge = make_bridge()
         self.house = House()
         self.main = MainScreen(self.house, options.host)
-        self.events: list[Event] = []
+        self.telling = Telling(options.clock, self.main.tell)
         self._begun = False
         self.hand_over = True
         """Whether downloads go on in the background once the screen is left."""
@@ -136,9 +93,7 @@ class RbeeApp(App[list[str]]):
         self._home: asyncio.AbstractEventLoop | None = None
         self._early: list[int] = []
         """Signals that came before there was a loop to answer them."""
-        self._room = room.RoomWarning()
         self._wanted_line: tuple[str, str] | None = None
-        self._told_here: set[tuple[str, str]] = set()
         self._flowing: set[tuple[str, str, str]] = set()
         self.theme = "ansi-dark" if options.sixteen_colours else "textual-dark"
 
@@ -256,7 +211,7 @@ class RbeeApp(App[list[str]]):
         elif number == signal.SIGCONT:
             self._continued()
         elif number == signal.SIGINT and self.main.is_mounted and not self.asked_to_quit:
-            self.run_worker(self._guarded(leaving.quit_screen(self, _INTERRUPTED)), exit_on_error=False)
+            self.run_worker(self._guarded(leaving.quit_screen(self, code=_INTERRUPTED)), exit_on_error=False)
         else:
             self.end(_SIGNALLED + number)
 
@@ -307,42 +262,18 @@ class RbeeApp(App[list[str]]):
     def _show(self, changes: Changes) -> None:
         touched = self.house.take(changes)
         if touched & {"reading", "promised"}:
-            self._room.look(self)
+            self.telling.of_room(self.house.reading, self.house.promised)
         for fact in changes.facts:
-            self._tell(fact)
+            self.telling.of_fact(fact)
         self.main.show(touched)
         if self.quit_question is not None and "jobs" in touched:
             leaving.ask_again(self, self.quit_question)
         if self._wanted_line is not None and self.main.is_whole:
             self.show_line(*self._wanted_line)
 
-    def tell_here(self, model_id: str, *kinds: str) -> None:
-        """The next facts of these kinds about a model are told by the flow that brings them about."""
-        self._told_here = {each for each in self._told_here if each[1] != model_id}
-        self._told_here |= {(kind, model_id) for kind in kinds}
-
-    def _tell(self, fact: Fact) -> None:
-        if (fact.kind, fact.id) in self._told_here:
-            self._told_here.discard((fact.kind, fact.id))
-            return
-        if fact.text and fact.kind not in _QUIET_FACTS:
-            self.narrate(clean(fact.text), _STYLES.get(fact.kind, "quiet"))
-
     def narrate(self, text: str, style: str, *, hint: str = "", log: str = "", passing: bool = False) -> None:
         """Say what just happened, and keep it among the events; what is `passing` goes with its flow."""
-        clock = self.options.clock()
-        if self.events and self.events[-1].text == text:
-            return
-        self.events = [*self.events, Event(clock, text, style, hint, log, passing)][-_KEPT_EVENTS:]
-        if self.main.is_whole:
-            more = "(e: what to do)" if hint or log else ""
-            self.main.query_one(Narration).say(clock, text, style, more)
-
-    def _take_back(self) -> None:
-        """Say no more that something is under way."""
-        self.events = self.events[:-1]
-        if self.main.is_whole:
-            self.main.query_one(Narration).say("", "", "")
+        self.telling.say(text, style, hint=hint, log=log, passing=passing)
 
     def fail(self, error: RbeeError, *, log: str = "") -> None:
         """Narrate an error; its hint and log can be read among the events."""
@@ -408,16 +339,13 @@ class RbeeApp(App[list[str]]):
         if what in self._flowing:
             return
         self._flowing.add(what)
-        before = self.events[-1:]
+        before = self.telling.latest
         try:
-            many = situation.marked and BY_NAME[name].many
-            flow = batch.act(self, name, situation) if many else self._FLOWS[name](self, situation)
-            await self._guarded(flow)
+            await self._guarded(flows.run(self, name, situation))
         finally:
             self._flowing.discard(what)
-            last = self.events[-1:]
-            if last and last != before and last[0].passing and not self._flowing:
-                self._take_back()
+            if self.telling.latest is not before and not self._flowing:
+                self.telling.take_back()
 
     async def _guarded(self, flow: Coroutine[Any, Any, None]) -> None:
         """Run a flow; whatever goes wrong is narrated."""
@@ -447,35 +375,4 @@ class RbeeApp(App[list[str]]):
         "reverse": lambda app: app.main.reverse(),
         "next_pane": lambda app: app.main.next_pane(),
         "refresh": lambda app: app.refresh_all(),
-    }
-    _FLOWS: ClassVar[dict[str, Callable[["RbeeApp", Situation], Coroutine[Any, Any, None]]]] = {
-        "add": lambda app, _: adding.add(app),
-        "start": working.start,
-        "try": working.try_out,
-        "stop": working.stop,
-        "pin": working.pin,
-        "autostart": working.autostart_with_hive,
-        "settings": lambda app, _: settling.settle(app),
-        "install": lambda app, _: installing.install(app),
-        "logs": working.logs,
-        "why": working.why,
-        "fit": fitting.model_matrix,
-        "details": keeping.show_details,
-        "verify": keeping.verify,
-        "fetch": keeping.fetch_again,
-        "newer": updating.newer,
-        "import": taking.take_up,
-        "pause": keeping.pause,
-        "repair": keeping.repair,
-        "sooner": lambda app, situation: keeping.move(app, situation, "up"),
-        "later": lambda app, situation: keeping.move(app, situation, "down"),
-        "cap": lambda app, _: keeping.cap(app),
-        "delete": keeping.delete,
-        "copy": keeping.copy,
-        "disk": lambda app, _: room.disk(app),
-        "events": lambda app, _: finding.events(app),
-        "help": lambda app, _: finding.help_screen(app),
-        "palette": finding.palette,
-        "suspend": lambda app, _: leaving.suspend(app),
-        "quit": lambda app, _: leaving.quit_screen(app),
     }

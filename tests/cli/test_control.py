@@ -28,7 +28,7 @@ def rbee(tmp_path: Path, hub: DemoHub) -> Command:
 class TestRates:
     @pytest.mark.parametrize(
         ("text", "rate"),
-        [("20MB/s", 20_000_000), ("500k", 500_000), ("1.5 MiB/s", 1_572_864), ("7", 7), ("off", None)],
+        [("20MB/s", 20_000_000), ("500k", 500_000), ("1.5 MiB/s", 1_572_864), ("1000", 1000), ("off", None)],
     )
     def test_words(self, text: str, rate: int | None) -> None:
         """Decimal and binary units, with or without `B/s`."""
@@ -39,6 +39,13 @@ class TestRates:
         """Anything else is refused."""
         with pytest.raises(UsageError, match="is not a rate"):
             rate_of(text)
+
+    @pytest.mark.parametrize("text", ["0", "999", "0.5kB/s"])
+    def test_one_that_would_never_end(self, text: str) -> None:
+        """Said before anything is settled, with the least that may be."""
+        with pytest.raises(UsageError, match="would never end") as caught:
+            rate_of(text)
+        assert "1kB/s" in caught.value.hint
 
 
 class TestCap:

@@ -45,7 +45,7 @@ class Cockpit:
     @property
     def told(self) -> list[str]:
         """Everything that was narrated."""
-        return [event.text for event in self.app.events]
+        return [event.text for event in self.app.telling.events]
 
     async def until(self, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
         """The first true value of `condition`; fails with what is seen when it does not come."""

@@ -283,7 +283,7 @@ class TestErrors:
     async def test_an_unforeseen_fault_is_narrated_and_kept(self, root: Root, monkeypatch):
         """The screen goes on; the events say where the traceback is."""
 
-        async def fault(_: object) -> None:
+        async def fault(*_: object) -> None:
             raise LookupError("[red]odd[/]")
 
         monkeypatch.setattr(finding, "help_screen", fault)

@@ -162,7 +162,7 @@ class TestMutants:
         for module in (
             "lines",
             "details",
-            "app",
+            "telling",
             "flows.batch",
             "flows.keeping",
             "flows.working",

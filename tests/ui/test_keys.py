@@ -1,11 +1,15 @@
 """One table: each key, its action, its footer word, its place in help and palette."""
 
+import inspect
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
 from rbee_tui.engine.artifacts import Health
 from rbee_tui.ui.app import RbeeApp
+from rbee_tui.ui.flows import FLOWS, load
 from rbee_tui.ui.flows.finding import help_lines
 from rbee_tui.ui.house import Activity
 from rbee_tui.ui.keys import ACTIONS, BY_NAME, GROUPS, Situation, in_footer, running_model
@@ -41,7 +45,7 @@ class TestTable:
     def test_each_does_something(self, action):
         """The application knows what, and the main screen listens to its keys."""
         handled = (
-            action.name in RbeeApp._FLOWS
+            action.name in FLOWS
             or action.name in RbeeApp._IMMEDIATE
             or action.name in ("pane_1", "pane_2", "pane_3")
         )
@@ -50,9 +54,20 @@ class TestTable:
         if action.name != "details":  # the list says that a line was chosen
             assert all(bound[key] == f"do('{action.name}')" for key in action.keys)
 
+    @pytest.mark.parametrize("name", [*FLOWS.values(), "batch.act"])
+    def test_each_flow_is_there(self, name):
+        """Under the name by which it is loaded; the application awaits it."""
+        assert inspect.iscoroutinefunction(load(name))
+
+    def test_the_first_picture_loads_no_flow(self):
+        """Only what becomes of downloads at the end, which a signal may ask at any time."""
+        code = "import rbee_tui.ui.app, sys; print(*(n for n in sys.modules if '.ui.flows.' in n))"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert ran.stdout.split() == ["rbee_tui.ui.flows.leaving"]
+
     def test_nothing_is_handled_that_has_no_key(self):
         """A flow that nobody can reach is a defect."""
-        assert {*RbeeApp._FLOWS, *RbeeApp._IMMEDIATE} <= BY_NAME.keys()
+        assert {*FLOWS, *RbeeApp._IMMEDIATE} <= BY_NAME.keys()
 
     @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
     def test_each_is_in_the_help(self, action):

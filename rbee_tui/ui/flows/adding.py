@@ -10,6 +10,7 @@ from rbee_tui.engine.naming import Named
 from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.flows import filtering, fitting, repository
+from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.search import Memory, SearchScreen
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 
-async def add(app: "RbeeApp") -> None:
+async def add(app: "RbeeApp", _: Situation) -> None:
     """Find a repository, choose one of its models, and download it."""
 
     async def where() -> str:

@@ -127,7 +127,7 @@ _VERBS = {
 }
 
 
-async def act(app: "RbeeApp", name: str, situation: Situation) -> None:
+async def act(app: "RbeeApp", situation: Situation, name: str) -> None:
     """Do what a key stands for to all marked lines to which it applies, after one question."""
     if name == "newer":
         await updating.newer(app, situation)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from rbee_tui.engine.fitting.machine import most_billions
 from rbee_tui.engine.repository import Filters
 from rbee_tui.engine.text import clean
 from rbee_tui.ui.lines import Cell, Column
@@ -71,6 +72,5 @@ async def _value(app: "RbeeApp", name: str, filters: Filters) -> str | int | Non
 
 
 def _most(engine: "Engine") -> int:
-    from rbee_tui.engine.fitting.machine import most_billions  # noqa: PLC0415 - the first picture does not wait
 
     return most_billions(engine.fitter.machine())

@@ -15,7 +15,7 @@ _COLUMNS = (Column("KEY", 8), Column("COMMAND", 12), Column("WHAT IT DOES", 20, 
 _KEY_WIDTH = 16
 
 
-async def help_screen(app: "RbeeApp") -> None:
+async def help_screen(app: "RbeeApp", _: Situation) -> None:
     """Show every key."""
     await app.push_screen_wait(TextScreen("Keys", help_lines(), app.glyphs))
 
@@ -55,10 +55,10 @@ def _line(action: Action, situation: Situation) -> Choice:
     return Choice(action.name, cells, action.name)
 
 
-async def events(app: "RbeeApp") -> None:
+async def events(app: "RbeeApp", _: Situation) -> None:
     """Show what happened, the latest first, and with each error what to do about it."""
     lines: list[tuple[str, str]] = []
-    for event in reversed(app.events):
+    for event in reversed(app.telling.events):
         lines.append((f"{event.clock}  {event.text}", event.style))
         if event.hint:
             lines.append((f"       {event.hint}", ""))

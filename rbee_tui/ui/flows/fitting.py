@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine.fitting.matrix import rounded
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.keys import Situation
@@ -96,7 +97,6 @@ def _titles(contexts: Sequence[int]) -> str:
 def _row(
     found: "Matrix", row: "Row", device: "Device", contexts: Sequence[int], glyphs: Glyphs
 ) -> tuple[str, str]:
-    from rbee_tui.engine.fitting.matrix import rounded  # noqa: PLC0415 - the first picture does not wait
 
     taken = row.name == found.recommended and len(found.rows) > 1
     wanted = [rounded(each, found.parallel) for each in contexts]

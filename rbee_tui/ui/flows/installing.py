@@ -3,9 +3,13 @@
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from rbee_tui.engine import hardware
 from rbee_tui.engine.errors import RbeeError
 from rbee_tui.engine.text import clean
+from rbee_tui.engine.variants import choose
+from rbee_tui.engine.workers import offers, versions
 from rbee_tui.ui.house import Activity
+from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import ActivityLine, Cell, Column
 from rbee_tui.ui.screens.pick import Choice, PickScreen
 from rbee_tui.ui.screens.question import Answer, Question
@@ -38,7 +42,7 @@ class Offered(NamedTuple):
     """Where an offer comes from; empty for the bundled listing."""
 
 
-async def install(app: "RbeeApp") -> None:
+async def install(app: "RbeeApp", _: Situation) -> None:
     """Choose among the workers that may be installed, and install one, or another version of one."""
     app.narrate("looking at what fits this machine", "busy", passing=True)
     offered, told = await app.bridge.call(_look)
@@ -78,9 +82,6 @@ async def _look(engine: "Engine") -> tuple[list[Offered], list[str]]:
 
 
 def _offered(engine: "Engine") -> list[Offered]:
-    from rbee_tui.engine import hardware  # noqa: PLC0415 - the first picture does not wait for these
-    from rbee_tui.engine.variants import choose  # noqa: PLC0415 - as above
-    from rbee_tui.engine.workers import offers, versions  # noqa: PLC0415 - as above
 
     installed = engine.workers.list()
     offered = {offer.id: offer for offer in engine.installer.offered()}
@@ -139,7 +140,6 @@ def _again(offered: Offered) -> Question:
 
 
 async def _go_back(app: "RbeeApp", worker_id: str) -> None:
-    from rbee_tui.engine.workers import versions  # noqa: PLC0415 - only this needs it
 
     try:
         entry = await app.bridge.ask(lambda engine: versions.use(engine.workers, worker_id))

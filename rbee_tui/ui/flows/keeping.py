@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbee_tui.engine import describe, removal
+from rbee_tui.engine.about import about
 from rbee_tui.engine.errors import RbeeError, RefusedError
 from rbee_tui.engine.jobs import FileProgress, JobProgress, Where
 from rbee_tui.engine.rates import rate_of
 from rbee_tui.engine.text import clean, counted, size
+from rbee_tui.engine.transfer.source import Progress
 from rbee_tui.ui import details
 from rbee_tui.ui.flows import adding, installing
 from rbee_tui.ui.house import Activity
@@ -57,15 +59,12 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
 
 
 def _about(engine: "Engine", line: ModelLine) -> "About":
-    from rbee_tui.engine.about import about  # noqa: PLC0415 - the first picture does not wait for it
 
     return about(engine, line.entry)
 
 
 async def verify(app: "RbeeApp", situation: Situation) -> None:
     """Compare a model's files with their hashes, with how far that is in its line."""
-    from rbee_tui.engine.transfer.source import Progress  # noqa: PLC0415 - the first picture does not wait for it
-
     model_id = _model_id(situation)
     progress, activity = Progress(), Activity("verifying", model_id, 0.0)
     async with app.doing(activity):
@@ -224,8 +223,17 @@ async def repair(app: "RbeeApp", situation: Situation) -> None:
     app.show_line("downloads", found.job_id)
 
 
-async def move(app: "RbeeApp", situation: Situation, where: Where) -> None:
-    """Change a download's place in the queue."""
+async def move_up(app: "RbeeApp", situation: Situation) -> None:
+    """Let a download come sooner."""
+    await _move(app, situation, "up")
+
+
+async def move_down(app: "RbeeApp", situation: Situation) -> None:
+    """Let a download come later."""
+    await _move(app, situation, "down")
+
+
+async def _move(app: "RbeeApp", situation: Situation, where: Where) -> None:
     line = situation.line
     if isinstance(line, JobLine | FileLine):
         job_id = line.job.id
@@ -233,7 +241,7 @@ async def move(app: "RbeeApp", situation: Situation, where: Where) -> None:
         app.narrate(f"{clean(line.job.model_id)} is moved {where} in the queue", "quiet")
 
 
-async def cap(app: "RbeeApp") -> None:
+async def cap(app: "RbeeApp", _: Situation) -> None:
     """Ask for the cap of all downloads, and set it."""
     now = app.house.settings.cap
     said = f"{size(now)}/s" if now else "none"

@@ -9,6 +9,7 @@ from rbee_tui.engine.jobs import JobProgress
 from rbee_tui.engine.settings import OnQuit
 from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.house import House
+from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.screens.question import Answer, Question, QuestionScreen
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rbee_tui.ui.app import RbeeApp
 
 
-async def quit_screen(app: "RbeeApp", code: int = 0) -> None:
+async def quit_screen(app: "RbeeApp", _: Situation | None = None, *, code: int = 0) -> None:
     """Ask what becomes of the downloads that this screen runs, unless that is settled, and leave."""
     mine = own_jobs(app.house)
     if not mine:
@@ -118,7 +119,7 @@ def farewell(app: "RbeeApp", *, handed_over: bool) -> list[str]:
     return lines
 
 
-async def suspend(app: "RbeeApp") -> None:
+async def suspend(app: "RbeeApp", _: Situation) -> None:
     """Hand downloads over, give the terminal back, stop; after `fg` go on with an engine of its own."""
     app.narrate("handing over before the shell takes the terminal", "busy")
     app.stopping = True

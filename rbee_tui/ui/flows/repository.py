@@ -4,9 +4,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine import cards, tokens
 from rbee_tui.engine.choices import Choice, group
 from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.fitting.choice import (
+    fit_of_choice,
+    recommend,
+)
 from rbee_tui.engine.naming import Named
+from rbee_tui.engine.refusals import access_hint
 from rbee_tui.engine.repository import MAIN
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui.flows import fitting
@@ -91,8 +97,6 @@ async def _open(app: "RbeeApp", repo: str, revision: str) -> Page:
 
 
 def _page(engine: "Engine", repo: str, revision: str) -> Page:
-    from rbee_tui.engine import cards  # noqa: PLC0415 - the first picture does not wait for it
-    from rbee_tui.engine.refusals import access_hint  # noqa: PLC0415 - as above
 
     repository = engine.hub.repository(repo, revision)
     text = ""
@@ -125,8 +129,6 @@ async def _revision(app: "RbeeApp", repository: "Repository") -> str | None:
 
 async def _enter_token(app: "RbeeApp") -> bool:
     """Ask for a token and keep it for this Hub; False where none was given."""
-    from rbee_tui.engine import tokens  # noqa: PLC0415 - the first picture does not wait for it
-
     text = await app.push_screen_wait(
         LineScreen("Token for this Hub", "hf_...; kept readable by you alone", "Keep it", secret=True)
     )
@@ -138,10 +140,6 @@ async def _enter_token(app: "RbeeApp") -> bool:
 
 
 def _screen(app: "RbeeApp", page: Page, choices: list[Choice], header: "Header | None") -> PickScreen:
-    from rbee_tui.engine.fitting.choice import (  # noqa: PLC0415 - the first picture does not wait
-        fit_of_choice,
-        recommend,
-    )
 
     best = recommend(choices, page.machine, header)
     taken = best.choice if best else None

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.headroom import warning
+from rbee_tui.engine.disk import usage
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui.flows import keeping
+from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import Cell, Column, ModelLine, WorkerLine
 from rbee_tui.ui.screens.pick import Choice, PickScreen, Pressed
 from rbee_tui.ui.screens.question import Answer, Question
@@ -29,7 +30,7 @@ _ABOUT = {
 }
 
 
-async def disk(app: "RbeeApp") -> None:
+async def disk(app: "RbeeApp", _: Situation | None = None) -> None:
     """Show what takes room, the most first, and give some of it back, until that is left."""
     while True:
         found = await app.bridge.ask(_look)
@@ -54,7 +55,6 @@ async def disk(app: "RbeeApp") -> None:
 
 
 def _look(engine: "Engine") -> "Usage":
-    from rbee_tui.engine.disk import usage  # noqa: PLC0415 - the first picture does not wait for it
 
     return usage(engine)
 
@@ -105,20 +105,3 @@ async def _purge(app: "RbeeApp", names: list[str] | None, freed: int) -> None:
     if answer is not None:
         purged = await app.bridge.ask(lambda engine: engine.provisioner.purge(names))
         app.narrate(f"{size(purged.freed_bytes)} of partial files are free again", "ok")
-
-
-class RoomWarning:
-    """Says once that the disk is about to be full, and again when it was better in between."""
-
-    def __init__(self) -> None:
-        self._low = False
-
-    def look(self, app: "RbeeApp") -> None:
-        """Compare the latest reading with what is promised."""
-        reading = app.house.reading
-        if reading is None:
-            return
-        said = warning(reading.disk.free, reading.disk.total, app.house.promised)
-        if said and not self._low:
-            app.narrate(f"the disk: {said}   (D: what takes room)", "wrong", hint="D shows what takes room")
-        self._low = bool(said)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from rbee_tui.engine import choosable, settings
 from rbee_tui.engine.choosable import Choosable
+from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import Cell, Column
 from rbee_tui.ui.screens.line import LineScreen
 from rbee_tui.ui.screens.pick import Choice, PickScreen
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("SETTING", 20), Column("VALUE", 12, weight=1))
 
 
-async def settle(app: "RbeeApp") -> None:
+async def settle(app: "RbeeApp", _: Situation) -> None:
     """Show the settings, and change one after the other until that is left."""
     while True:
         now = await app.bridge.ask(lambda engine: settings.read(engine.root))

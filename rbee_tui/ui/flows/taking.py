@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine import elsewhere
 from rbee_tui.engine.artifacts import Health
 from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.house import Activity
@@ -81,7 +82,6 @@ async def _from_elsewhere(app: "RbeeApp") -> None:
 
 
 def _look(engine: "Engine") -> "list[Found]":
-    from rbee_tui.engine import elsewhere  # noqa: PLC0415 - the first picture does not wait for it
 
     return elsewhere.mark_here(elsewhere.look(but=engine.root.path), engine.models.list())
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine import updates
 from rbee_tui.engine.text import clean, counted, size
 from rbee_tui.ui.keys import Situation
 from rbee_tui.ui.lines import ModelLine
@@ -44,8 +45,6 @@ async def newer(app: "RbeeApp", situation: Situation) -> None:
 
 def _look(engine: "Engine") -> "list[Update]":
     """What the Hub has now; a repository that was renamed there is known by its new name from then on."""
-    from rbee_tui.engine import updates  # noqa: PLC0415 - the first picture does not wait for it
-
     found = updates.look(engine.models.list(), engine.hub)
     updates.take_names(engine.models, found)
     return found

@@ -57,7 +57,7 @@ async def start(app: "RbeeApp", situation: Situation) -> None:
 async def start_worker(app: "RbeeApp", model_id: str, **said: Any) -> None:
     """Start the worker that fits on a model, and wait until it is ready; what fails can be tried smaller."""
     app.narrate(f"starting a worker on {clean(model_id)}", "busy")
-    app.tell_here(model_id, "worker.starting", "worker.ready", "worker.failed")
+    app.telling.leave_to_flow(model_id, "worker.starting", "worker.ready", "worker.failed")
     said = {"ends_with_me": True if app.house.settings.on_quit_workers == "stop" else None} | said
     try:
         async with app.doing(Activity("starting", model_id)):
@@ -67,7 +67,7 @@ async def start_worker(app: "RbeeApp", model_id: str, **said: Any) -> None:
         return
     await _until_shown(app, model_id)
     app.main.pane("workers").put_cursor(f"run:{model_id}")
-    app.tell_here(model_id, "worker.starting", "worker.ready")
+    app.telling.leave_to_flow(model_id, "worker.starting", "worker.ready")
     app.narrate(f"{clean(model_id)} is ready on {running.url}: t tries it out", "ok")
 
 

@@ -36,6 +36,7 @@ from rbee_tui.ui.lines import (
 )
 from rbee_tui.ui.listing import ModelList, matching
 from rbee_tui.ui.sorting import Order
+from rbee_tui.ui.telling import Event
 from rbee_tui.ui.widgets.bars import HardwareLine, KeyLine, Narration
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit
 from rbee_tui.ui.widgets.field import Field
@@ -136,6 +137,17 @@ class MainScreen(Screen[None]):
         return there >= _PARTS
 
     # Showing
+
+    def tell(self, event: Event | None) -> None:
+        """Show what happened last, or nothing."""
+        if not self.is_whole:
+            return
+        narration = self.query_one(Narration)
+        if event is None:
+            narration.say("", "", "")
+        else:
+            more = "(e: what to do)" if event.hint or event.log else ""
+            narration.say(event.clock, event.text, event.style, more)
 
     def show(self, touched: set[str]) -> None:
         """Show what was touched: names as `House.take` returns them."""
