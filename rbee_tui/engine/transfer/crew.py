@@ -101,7 +101,8 @@ class Crew:
                 self._inspect(now)
                 self._tell(now)
                 self._hire(now)
-                self._changed.wait(self._limits.poll)
+                limits = self._limits
+                self._changed.wait(limits.first_look if self._budget.hurries else limits.poll)
                 self._changed.clear()
             heed()
             return self._arrived

@@ -120,13 +120,17 @@ class Limits(msgspec.Struct, frozen=True):
     steal_seconds: float = 0.15
     """A connection that will be done as soon as this is not relieved."""
     connections_first: int = 4
-    connections_least: int = 2
+    connections_least: int = 1
     connections_most: int = 16
     """Connections to one origin, over all files: how many at first, at least and at most are tried."""
     connection_fast: int = 100_000_000
-    """A connection that brings so much a second is not limited by its server: fewer are tried first."""
+    """A connection that brings so much a second is not limited by its server: one alone is tried first."""
+    connection_ample: int = 500_000_000
+    """A connection that brings so much needs no other beside it: they would only want processor time."""
+    first_look: float = 0.05
+    """How long the first number of connections is tried at least before its rate is judged."""
     window: float = 0.4
-    """How long a number of connections is tried before its rate is judged; half of it where it is clear."""
+    """How long a later number is tried before its rate is judged; half of it where it is clear."""
     slow_seconds: float = 5.0
     """A connection this old that runs under a tenth of the others' median is cut, like a stalled one."""
     backlog: int = 128 << 20

@@ -68,6 +68,12 @@ class Budget:
         with self._lock:
             return self._wanted()
 
+    @property
+    def hurries(self) -> bool:
+        """Whether it is to be looked at often: what the first connections bring is about to be judged."""
+        with self._lock:
+            return self._tuner.hurries
+
     def _wanted(self) -> int:
         """The same; the caller holds the lock."""
         jobs = len({member.party for member in self._members})

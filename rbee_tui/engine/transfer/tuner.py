@@ -10,7 +10,7 @@ _AS_GOOD = 0.95
 _LEAP = 4  # the first step where each connection is slow: its server limits it more often than the line does
 _SLOW = 0.33  # of what a connection is called fast by; between them, this machine may be what is busy
 _SCALES = 0.6  # after a leap that brought less than this of its share, half as many may do
-_ENOUGH = 4 << 20  # bytes that show a rate: at a slow server each chunk of it counts
+_ENOUGH_AT_FIRST, _ENOUGH = 2 << 20, 4 << 20  # bytes that show a rate: at a slow server each chunk counts
 _LONGEST_WINDOWS = 4
 _LEAVING_SECONDS = 5.0  # surplus connections end with their segments; files that need one each never do
 _SETTLED_SECONDS, _LONGEST_SETTLED = 20.0, 320.0  # each look again that brought nothing doubles the pause
@@ -28,7 +28,8 @@ class Tuner:
         self._least = limits.connections_least
         self._most = limits.connections_most
         self._window = limits.window
-        self._fast = limits.connection_fast
+        self._fast, self._ample = limits.connection_fast, limits.connection_ample
+        self._first_look = limits.first_look
         self._phase: Phase = "growing"
         self._good = self.wanted
         """The smallest number that brought the best rate."""
@@ -40,6 +41,8 @@ class Tuner:
         self._looked_from: int | None = None
         """How many there were when more were tried again; None before the first time."""
         self._shrunk_at = 0.0
+        self.hurries = True
+        """Whether the first number is about to be judged: it is to be looked at often until then."""
 
     def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
         """Take a sample and return how many are wanted.
@@ -58,15 +61,16 @@ class Tuner:
             if fast or clear or now - self._at >= self._window:
                 self._judge(rate, now, fast=fast)
                 self._begin(now, arrived)
+        self.hurries = self._best == 0.0 and self._phase != "settled" and not (held or capped)
         return self.wanted
 
     def _shows(self, count: int, seconds: float) -> bool:
         """Whether so many bytes, or so long a time without them, show what the rate is.
 
-        With the first number nothing is compared yet: that takes half of the time of a later one.
+        With the first number nothing is compared yet: that takes less than a later one.
         """
-        least = self._window / (2 if self._best else 4)
-        return seconds >= least and (count >= _ENOUGH or seconds >= _LONGEST_WINDOWS * self._window)
+        least, enough = (self._window / 2, _ENOUGH) if self._best else (self._first_look, _ENOUGH_AT_FIRST)
+        return seconds >= least and (count >= enough or seconds >= _LONGEST_WINDOWS * self._window)
 
     def refused(self, connected: int) -> None:
         """A further connection was refused while `connected` went on: no more than those are wanted."""
@@ -105,14 +109,15 @@ class Tuner:
 
     def _judge(self, rate: float, now: float, *, fast: bool) -> None:
         if self._phase == "shrinking":
-            self.wanted = self.wanted if rate >= self._best * _AS_GOOD else self._good
+            do_as_well = rate >= self._best * _AS_GOOD or rate >= self._ample * self.wanted
+            self.wanted = self.wanted if do_as_well else self._good
             self._settle()
         elif not fast and rate >= self._best * _RISE:
             self._grow(rate, now)
         elif self._good > self._least:
-            # Twice as many were not worth it, or each is as fast as a connection gets.
+            # Twice as many were not worth it, or each is so fast that one may do.
             self._best = max(self._best, rate)
-            self._shrink(max(self._least, self._good // 2), now)
+            self._shrink(self._least if fast else max(self._least, self._good // 2), now)
         else:
             self.wanted = self._good
             self._settle()

@@ -118,6 +118,7 @@ class TestTuner:
         each = {n: n * 20e6 for n in range(1, 17)}
         assert drive(Tuner(LIMITS), each, LIMITS.window) == 16
         assert drive(Tuner(LIMITS), each, 0.2) == 16, "a moment shows what the first ones bring"
+        assert drive(Tuner(LIMITS), {n: n * 1e6 for n in range(1, 17)}, 0.5) == 4, "two chunks show nothing"
         assert drive(Tuner(LIMITS), each, 5.0) == 16
 
     def test_quick_connections_are_added_step_by_step(self) -> None:
@@ -147,7 +148,7 @@ class TestTuner:
         for tick in range(400):
             arrived += 120_000_000
             wanted.append(tuner.sample(tick / 10, arrived, max(8, tuner.wanted), held=False, capped=False))
-        assert 4 in wanted[wanted.index(2) :], "it did not look again"
+        assert 2 in wanted[wanted.index(1) :], "it did not look again"
 
     def test_a_line_that_is_full_with_four(self) -> None:
         """More bring nothing, fewer bring less: four stay."""
@@ -158,10 +159,16 @@ class TestTuner:
         assert drive(Tuner(LIMITS), {1: 40e6, 2: 80e6, 8: 80e6}, 5.0) == 2
 
     def test_fast_connections_are_made_fewer_first(self) -> None:
-        """On loopback or a LAN two do as well, and it is not tried with eight."""
-        tuner = Tuner(LIMITS)
-        assert drive(tuner, {1: 900e6, 2: 1e9, 4: 1e9}, 0.5) == 2
+        """On loopback or a LAN one does as well, and it is not tried with eight."""
+        assert drive(Tuner(LIMITS), {1: 1e9, 4: 1e9}, 0.5) == 1
+        assert drive(Tuner(LIMITS), {1: 1e9, 4: 1e9}, 5.0) == 1
         assert drive(Tuner(LIMITS), {1: 150e6, 2: 300e6, 4: 600e6}, 2.0) == 4
+
+    def test_one_that_brings_plenty_is_left_alone(self) -> None:
+        """What more bring beyond that, no hash follows; below it they are worth it."""
+        ample = LIMITS.connection_ample
+        assert drive(Tuner(LIMITS), {1: ample * 1.01, 4: ample * 1.5}, 2.0) == 1
+        assert drive(Tuner(LIMITS), {1: ample * 0.9, 4: ample * 1.5}, 2.0) == 4
 
     @pytest.mark.parametrize(("held", "capped"), [(True, False), (False, True)])
     def test_our_own_bounds_teach_nothing(self, held: bool, capped: bool) -> None:
@@ -169,6 +176,20 @@ class TestTuner:
         tuner = Tuner(LIMITS)
         for tick in range(100):
             assert tuner.sample(tick / 10, tick, 4, held=held, capped=capped) == 4
+        assert not tuner.hurries
+
+    def test_it_hurries_until_the_first_number_is_judged(self) -> None:
+        """Whoever watches looks often until then, and no longer: each look costs processor time."""
+        tuner = Tuner(LIMITS)
+        assert tuner.hurries
+        drive(tuner, {1: 1e5}, 1.0)
+        assert tuner.hurries
+        drive(tuner, {1: 1e5}, 5.0)
+        assert not tuner.hurries
+        refused = Tuner(LIMITS)
+        refused.refused(1)
+        refused.sample(0.0, 0, 1, held=False, capped=False)
+        assert not refused.hurries
 
     def test_it_is_tried_again_later(self) -> None:
         """The network is another one half a minute later."""
