@@ -134,10 +134,30 @@ def _event(text: bytes) -> Any:
 def refused(code: int, body: bytes) -> WorkerError:
     """The error for an answer that is one, with the worker's own message."""
     try:
-        words = _words(msgspec.json.decode(body))
+        answer: Any = msgspec.json.decode(body)
     except UNDECODABLE:
         words = clean(body[:200].decode(errors="replace"))
+    else:
+        if too_long := _too_long(as_dict(as_dict(answer).get("error"))):
+            return too_long
+        words = _words(answer)
     return WorkerError(f"the worker answered {code}: {words}", hint="rbee logs MODEL shows its log")
+
+
+def _too_long(error: dict[str, Any]) -> WorkerError | None:
+    """The error of llama.cpp's server for a prompt that its context does not hold; None for any other."""
+    asked, holds = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if error.get("type") != "exceed_context_size_error":
+        return None
+    figures = (
+        f": {asked:,} tokens, and it holds {holds:,}"
+        if isinstance(asked, int) and isinstance(holds, int)
+        else ""
+    )
+    return WorkerError(
+        f"what was said so far and asked now does not fit into the context{figures}",
+        hint="a shorter question or a new talk may fit; a worker with a larger context takes this one",
+    )
 
 
 def _words(answer: Any) -> str:

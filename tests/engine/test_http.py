@@ -132,6 +132,21 @@ class TestFault:
         assert str(caught.value) == f"the worker answered 401: {words}"
         assert "rbee logs" in caught.value.hint
 
+    async def test_a_prompt_that_the_context_does_not_hold(self):
+        """Says what would fit; the log would not help."""
+        error = {"code": 400, "message": "x", "type": "exceed_context_size_error"}
+        for figures, said in (
+            ({"n_prompt_tokens": 5000, "n_ctx": 4096}, "context: 5,000 tokens, and it holds 4,096"),
+            ({"n_prompt_tokens": "\x1b"}, "into the context"),
+        ):
+            body = json.dumps({"error": error | figures}).encode()
+            async with serving() as peer:
+                length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+                with pytest.raises(WorkerError) as caught:
+                    await peer.events(b"HTTP/1.1 400 Bad Request\r\n" + length + body)
+            assert str(caught.value).endswith(said)
+            assert "larger context" in caught.value.hint
+
     @pytest.mark.parametrize("code", [204, 302])
     async def test_an_answer_that_streams_nothing_is_a_refusal(self, code):
         """A redirect is not followed: the key would go along."""

@@ -575,6 +575,19 @@ class TestWorker:
             await here.press("escape")
             await here.back()
 
+    async def test_one_that_does_not_run_here(self, root: Root):
+        """It is said why, and the list is there again with the cursor where it was."""
+        async with cockpit(root, "http://127.0.0.1:9") as here:
+            await here.press("2", "i")
+            await here.sees("Install a worker", "✗ no")
+            await here.press("G")
+            wanted = next(word for word in here.row("▎").split() if word.startswith("llm-worker"))
+            await here.press("enter")
+            await here.sees("That did not work", f"{wanted} does not run here:")
+            await here.press("escape")
+            await here.sees("Install a worker")
+            assert wanted in here.row("▎")
+
     async def test_a_log_that_is_not_there_yet(self, root: Root, model: str):
         """It is said rather than left blank."""
         async with cockpit(root, "http://127.0.0.1:9") as here:
@@ -710,6 +723,18 @@ class TestLeaving:
             here.app._take(Changes({"running": [a_running("tiny")]}, []))
             said = await here.ends("p")
         assert any("tiny keeps running on" in line for line in said) is not demo
+
+    async def test_settings_are_gone_through_one_by_one(self, root: Root):
+        """After each, and after one that was left as it is, the list is there again where one was."""
+        async with cockpit(root, "http://127.0.0.1:9") as here:
+            await here.press("comma")
+            await here.sees("Settings", "SETTING")
+            await here.press("G")
+            last = here.row("▎")
+            await here.press("enter", "escape")
+            await here.until(lambda: here.row("▎") == last)
+            await here.press("escape")
+            await here.back()
 
     async def test_an_answer_for_good(self, root: Root, hub: DemoHub):
         """P is remembered: the next time nothing is asked."""

@@ -22,10 +22,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """From the question to the first word."""
     cut: bool = False
     """Whether it ended where it may not be longer, or the context was full."""
+    full: bool = False
+    """Whether it was the context that was full."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of an answer; the last one has no text but the usage."""
+    """A piece of an answer, and what all of it took so far; the last one has no text."""
 
     text: str
     usage: Usage | None = None
@@ -63,9 +65,10 @@ class Conversation:
 
 def figures(usage: Usage) -> str:
     """An answer's figures in words."""
+    cut = "the context is full" if usage.full else "so many tokens were asked for at most"
     return (
         f"{usage.tokens:,} tokens, {token_rate(usage.tokens_per_second)} tok/s, "
-        f"first after {usage.first_token_seconds:.2f} s" + (", cut off: no more fits" if usage.cut else "")
+        f"first after {usage.first_token_seconds:.2f} s" + (f", cut off: {cut}" if usage.cut else "")
     )
 
 
@@ -94,12 +97,12 @@ async def ask(
     else:
         # A model without turns goes on with a text: all of it.
         path, body["prompt"] = "completions", "".join((*(each.content for each in before), text))
-    meter = Meter(time.monotonic())
+    meter = Meter(time.monotonic(), max_tokens)
     async for event in http.stream_events(f"{url}/v1/{path}", body, key=key):
         piece = piece_of(event)
         meter.count(event, time.monotonic(), spoke=bool(piece))
         if piece:
-            yield Chunk(text=piece)
+            yield Chunk(text=piece, usage=meter.usage(time.monotonic()))
     yield Chunk(text="", usage=meter.usage(time.monotonic()))
 
 
@@ -115,8 +118,10 @@ def generation_rate(tokens: int, seconds: float) -> float | None:
 class Meter:
     """Counts an answer: the runtime's own figures where it tells them, else pieces and seconds."""
 
-    def __init__(self, asked: float) -> None:
+    def __init__(self, asked: float, most: int) -> None:
+        """`asked` is when, in seconds of a monotonic clock; `most` how many tokens may come."""
         self._asked = asked
+        self._most = most
         self._first: float | None = None
         self._pieces = 0
         self._told: int | None = None
@@ -147,6 +152,7 @@ class Meter:
             tokens_per_second=round(rate, 1),
             first_token_seconds=round(first - self._asked, 4),
             cut=self._cut,
+            full=self._cut and tokens < self._most,
         )
 
 

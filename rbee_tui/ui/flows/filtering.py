@@ -33,6 +33,7 @@ _LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "llama3.1", "llam
 
 async def choose(app: "RbeeApp", filters: Filters) -> Filters:
     """Show the filters, and change one after the other until that is left."""
+    at: str | None = None
     while True:
         fits = f"at most {filters.billions} billion parameters" if filters.billions else _ANY
         rows = (
@@ -47,10 +48,11 @@ async def choose(app: "RbeeApp", filters: Filters) -> Filters:
             for name, value, about in rows
         ]
         picked = await app.push_screen_wait(
-            PickScreen("Filters of the search", _COLUMNS, shown, app.glyphs, about=2, enter="Change")
+            PickScreen("Filters of the search", _COLUMNS, shown, app.glyphs, about=2, enter="Change", at=at)
         )
         if picked is None:
             return filters
+        at = picked
         filters = replace(filters, **{picked: await _value(app, picked, filters)})
 
 
@@ -72,5 +74,4 @@ async def _value(app: "RbeeApp", name: str, filters: Filters) -> str | int | Non
 
 
 def _most(engine: "Engine") -> int:
-
     return most_billions(engine.fitter.machine())

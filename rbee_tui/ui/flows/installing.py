@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from rbee_tui.engine import hardware
-from rbee_tui.engine.errors import RbeeError
+from rbee_tui.engine.errors import RbeeError, RefusedError
 from rbee_tui.engine.text import clean
 from rbee_tui.engine.variants import choose
 from rbee_tui.engine.workers import offers, versions
@@ -48,16 +48,7 @@ async def install(app: "RbeeApp", _: Situation) -> None:
     offered, told = await app.bridge.call(_look)
     for text in told:
         app.narrate(text, "wrong")
-    picked: Offered | None = await app.push_screen_wait(
-        PickScreen(
-            "Install a worker",
-            _COLUMNS,
-            [_choice(each, app) for each in offered],
-            app.glyphs,
-            about=3,
-            enter="Install",
-        )
-    )
+    picked = await _picked(app, offered)
     if picked is None:
         return
     worker_id = picked.verdict.worker_id
@@ -66,6 +57,28 @@ async def install(app: "RbeeApp", _: Situation) -> None:
         await _go_back(app, worker_id)
     elif answer is not None:
         await install_worker(app, worker_id)
+
+
+async def _picked(app: "RbeeApp", offered: list[Offered]) -> Offered | None:
+    """The one that is picked; of one that does not run here it is said why, and the list comes again."""
+    at: str | None = None
+    while True:
+        picked: Offered | None = await app.push_screen_wait(
+            PickScreen(
+                "Install a worker",
+                _COLUMNS,
+                [_choice(each, app) for each in offered],
+                app.glyphs,
+                about=3,
+                enter="Install",
+                at=at,
+            )
+        )
+        # One that is here and does not run may be whole again once it is installed again.
+        if picked is None or picked.verdict.usable or picked.verdict.installed:
+            return picked
+        at = picked.verdict.worker_id
+        await app.explain(RefusedError(f"{clean(at)} does not run here: {picked.verdict.reason}"))
 
 
 async def _look(engine: "Engine") -> tuple[list[Offered], list[str]]:
@@ -82,7 +95,6 @@ async def _look(engine: "Engine") -> tuple[list[Offered], list[str]]:
 
 
 def _offered(engine: "Engine") -> list[Offered]:
-
     installed = engine.workers.list()
     offered = {offer.id: offer for offer in engine.installer.offered()}
     here = {entry.id: entry for entry in installed}
@@ -140,7 +152,6 @@ def _again(offered: Offered) -> Question:
 
 
 async def _go_back(app: "RbeeApp", worker_id: str) -> None:
-
     try:
         entry = await app.bridge.ask(lambda engine: versions.use(engine.workers, worker_id))
     except RbeeError as error:

@@ -59,7 +59,6 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
 
 
 def _about(engine: "Engine", line: ModelLine) -> "About":
-
     return about(engine, line.entry)
 
 

@@ -97,7 +97,6 @@ async def _open(app: "RbeeApp", repo: str, revision: str) -> Page:
 
 
 def _page(engine: "Engine", repo: str, revision: str) -> Page:
-
     repository = engine.hub.repository(repo, revision)
     text = ""
     with suppress(RbeeError):  # a page without its card is a page
@@ -140,7 +139,6 @@ async def _enter_token(app: "RbeeApp") -> bool:
 
 
 def _screen(app: "RbeeApp", page: Page, choices: list[Choice], header: "Header | None") -> PickScreen:
-
     best = recommend(choices, page.machine, header)
     taken = best.choice if best else None
     here = {file.sha256 for entry in app.house.models if entry.artifact for file in entry.artifact.files}

@@ -55,7 +55,6 @@ async def disk(app: "RbeeApp", _: Situation | None = None) -> None:
 
 
 def _look(engine: "Engine") -> "Usage":
-
     return usage(engine)
 
 

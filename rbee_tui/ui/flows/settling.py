@@ -19,6 +19,7 @@ _COLUMNS = (Column("SETTING", 20), Column("VALUE", 12, weight=1))
 
 async def settle(app: "RbeeApp", _: Situation) -> None:
     """Show the settings, and change one after the other until that is left."""
+    at: str | None = None
     while True:
         now = await app.bridge.ask(lambda engine: settings.read(engine.root))
         shown = [
@@ -26,14 +27,16 @@ async def settle(app: "RbeeApp", _: Situation) -> None:
             for each in choosable.ALL
         ]
         picked = await app.push_screen_wait(
-            PickScreen("Settings", _COLUMNS, shown, app.glyphs, about=3, enter="Change")
+            PickScreen("Settings", _COLUMNS, shown, app.glyphs, about=3, enter="Change", at=at)
         )
-        if picked is None or not await _change(app, picked, now):
+        if picked is None:
             return
+        at = picked.name
+        await _change(app, picked, now)
 
 
-async def _change(app: "RbeeApp", each: Choosable, now: "Settings") -> bool:
-    """Ask for another value and settle it; whether there was an answer."""
+async def _change(app: "RbeeApp", each: Choosable, now: "Settings") -> None:
+    """Ask for another value, and settle it where there is an answer."""
     if each.words:
         others = [word for word in each.words if word != each.shown(now)]
         shown = [Choice(word, (Cell(word), Cell("")), word) for word in others]
@@ -45,10 +48,8 @@ async def _change(app: "RbeeApp", each: Choosable, now: "Settings") -> bool:
                 f"{each.name} (now {each.shown(now)})", f"as {each.example}", "Settle", check=each.read
             )
         )
-    if text is None:
-        return False
-    await app.bridge.ask(lambda engine: _settle(engine, each, text))
-    return True
+    if text is not None:
+        await app.bridge.ask(lambda engine: _settle(engine, each, text))
 
 
 def _settle(engine: "Engine", each: Choosable, text: str) -> None:

@@ -37,7 +37,7 @@ _WORDS = frozenset({"worker_id", "device", "host"})
 
 async def change(app: "RbeeApp", model_id: str, said: dict[str, Any]) -> dict[str, Any] | None:
     """Change options one after the other; what is said then, None where nothing was changed."""
-    changed = dict(said)
+    changed, at = dict(said), None
     while True:
         saved = await app.bridge.ask(lambda engine: engine.processes.presets.read(model_id))
         picked = await app.push_screen_wait(
@@ -49,10 +49,12 @@ async def change(app: "RbeeApp", model_id: str, said: dict[str, Any]) -> dict[st
                 about=2,
                 enter="Change",
                 also={"s": "Done", "p": "Save for the model", "f": "Forget what is saved"},
+                at=at,
             )
         )
         if picked is None:
             return None
+        at = picked.value if isinstance(picked, Pressed) else picked
         if not isinstance(picked, Pressed):
             await _ask(app, picked, changed)
             continue

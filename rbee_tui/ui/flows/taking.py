@@ -82,7 +82,6 @@ async def _from_elsewhere(app: "RbeeApp") -> None:
 
 
 def _look(engine: "Engine") -> "list[Found]":
-
     return elsewhere.mark_here(elsewhere.look(but=engine.root.path), engine.models.list())
 
 

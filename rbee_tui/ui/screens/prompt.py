@@ -80,7 +80,7 @@ class PromptScreen(Sheet[None]):
             ended = "failed"
         finally:
             self.said.add_lines([("", "")])
-            self._tell(figures(usage) if usage else ended)
+            self._tell(", ".join(filter(None, (ended, figures(usage) if usage else ""))))
 
     def _tell(self, said: str) -> None:
         if self.is_mounted:

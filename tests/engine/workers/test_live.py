@@ -42,7 +42,7 @@ class TestFigures:
 
     def test_its_mean_is_the_rate_that_the_answer_told(self):
         """Of the same tokens and time, where the rate that the server tells leaves the first token out."""
-        meter = Meter(0.0)
+        meter = Meter(0.0, 100)
         timings = {"predicted_n": 11, "predicted_ms": 3.004, "predicted_per_second": 3328.9}
         meter.count({"choices": [], "usage": {"completion_tokens": 11}, "timings": timings}, 1.0, spoke=False)
         usage = meter.usage(1.0)
@@ -54,7 +54,7 @@ class TestFigures:
     def test_one_token_took_no_time_of_its_own(self):
         """It comes with the prompt: there is no rate, rather than a million tokens per second."""
         assert generation_rate(1, 0.000001) is None
-        meter = Meter(0.0)
+        meter = Meter(0.0, 100)
         meter.count({"timings": {"predicted_n": 1, "predicted_ms": 0.001}}, 0.5, spoke=True)
         assert meter.usage(0.5).tokens_per_second == 2.0
 

@@ -81,3 +81,32 @@ async def test_one_that_is_cut_off_says_so(monkeypatch: pytest.MonkeyPatch, reas
     assert last.usage is not None
     assert last.usage.cut is cut
     assert ("cut off" in prompting.figures(last.usage)) is cut
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(1, "so many tokens were asked for"), (9, "the context is full")]
+)
+async def test_why_it_was_cut_off(monkeypatch: pytest.MonkeyPatch, most: int, words: str):
+    """Runtimes call both the same: with fewer tokens than it might have, the context was full."""
+
+    async def stream(url: str, body: dict[str, object], *, key: str) -> AsyncGenerator[object]:
+        yield {"choices": [{"delta": {"content": "half"}, "finish_reason": "length"}]}
+
+    monkeypatch.setattr("rbee_tui.engine.workers.prompting.http.stream_events", stream)
+    *_, last = [chunk async for chunk in prompting.ask("u", "k", MODEL, "q", chat=True, max_tokens=most)]
+    assert last.usage is not None
+    assert words in prompting.figures(last.usage)
+
+
+async def test_what_it_took_so_far_comes_with_each_piece(monkeypatch: pytest.MonkeyPatch):
+    """So that an answer that is stopped has its figures."""
+
+    async def stream(url: str, body: dict[str, object], *, key: str) -> AsyncGenerator[object]:
+        for _ in range(3):
+            yield {"choices": [{"delta": {"content": "word "}}]}
+
+    monkeypatch.setattr("rbee_tui.engine.workers.prompting.http.stream_events", stream)
+    answer = prompting.ask("u", "k", MODEL, "q", chat=True, max_tokens=5)
+    taken = [(await anext(answer)).usage for _ in range(3)]
+    await answer.aclose()
+    assert [each.tokens for each in taken if each is not None] == [1, 2, 3]
