@@ -97,7 +97,6 @@ def _titles(contexts: Sequence[int]) -> str:
 def _row(
     found: "Matrix", row: "Row", device: "Device", contexts: Sequence[int], glyphs: Glyphs
 ) -> tuple[str, str]:
-
     taken = row.name == found.recommended and len(found.rows) > 1
     wanted = [rounded(each, found.parallel) for each in contexts]
     cells = [cell for cell in row.cells if cell.device == device.name and cell.context in wanted]

@@ -32,7 +32,6 @@ from rbee_tui.ui.screens.question import Answer, Question
 from rbee_tui.ui.screens.text import TextScreen
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.about import About
     from rbee_tui.engine.engine import Engine
     from rbee_tui.ui.app import RbeeApp
 
@@ -46,7 +45,9 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
     line = situation.line
     if line is not None:
         more = (
-            await app.bridge.ask(lambda engine: _about(engine, line)) if isinstance(line, ModelLine) else None
+            await app.bridge.ask(lambda engine: about(engine, line.entry))
+            if isinstance(line, ModelLine)
+            else None
         )
         title, lines = details.of(line, more)
         others = [BY_NAME[name] for name in _BESIDE_DETAILS if BY_NAME[name].works(situation.at(line))]
@@ -56,10 +57,6 @@ async def show_details(app: "RbeeApp", situation: Situation) -> None:
         picked = await app.push_screen_wait(TextScreen(title, lines, app.glyphs, answers=answers))
         if picked is not None:
             app.do(picked, situation.at(line))
-
-
-def _about(engine: "Engine", line: ModelLine) -> "About":
-    return about(engine, line.entry)
 
 
 async def verify(app: "RbeeApp", situation: Situation) -> None:

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 from rbee_tui.engine import cards, tokens
 from rbee_tui.engine.choices import Choice, group
 from rbee_tui.engine.errors import RbeeError
-from rbee_tui.engine.fitting.choice import (
-    fit_of_choice,
-    recommend,
-)
+from rbee_tui.engine.fitting.choice import fit_of_choice, recommend
 from rbee_tui.engine.naming import Named
 from rbee_tui.engine.refusals import access_hint
 from rbee_tui.engine.repository import MAIN

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rbee_tui.engine.disk import usage
+from rbee_tui.engine.disk import Share, Usage, usage
 from rbee_tui.engine.text import clean, size
 from rbee_tui.ui.flows import keeping
 from rbee_tui.ui.keys import Situation
@@ -11,8 +11,6 @@ from rbee_tui.ui.screens.pick import Choice, PickScreen, Pressed
 from rbee_tui.ui.screens.question import Answer, Question
 
 if TYPE_CHECKING:
-    from rbee_tui.engine.disk import Share, Usage
-    from rbee_tui.engine.engine import Engine
     from rbee_tui.ui.app import RbeeApp
 
 _COLUMNS = (
@@ -33,7 +31,7 @@ _ABOUT = {
 async def disk(app: "RbeeApp", _: Situation | None = None) -> None:
     """Show what takes room, the most first, and give some of it back, until that is left."""
     while True:
-        found = await app.bridge.ask(_look)
+        found = await app.bridge.ask(usage)
         picked = await app.push_screen_wait(
             PickScreen(
                 _title(found),
@@ -52,10 +50,6 @@ async def disk(app: "RbeeApp", _: Situation | None = None) -> None:
             await _purge(app, None, found.purgeable_bytes)
         else:
             await _give_back(app, picked)
-
-
-def _look(engine: "Engine") -> "Usage":
-    return usage(engine)
 
 
 def _title(found: "Usage") -> str:

@@ -140,14 +140,8 @@ class MainScreen(Screen[None]):
 
     def tell(self, event: Event | None) -> None:
         """Show what happened last, or nothing."""
-        if not self.is_whole:
-            return
-        narration = self.query_one(Narration)
-        if event is None:
-            narration.say("", "", "")
-        else:
-            more = "(e: what to do)" if event.hint or event.log else ""
-            narration.say(event.clock, event.text, event.style, more)
+        if self.is_whole:
+            self.query_one(Narration).say(event)
 
     def show(self, touched: set[str]) -> None:
         """Show what was touched: names as `House.take` returns them."""

@@ -9,6 +9,7 @@ from rbee_tui.engine.headroom import warning
 from rbee_tui.engine.text import clean, memory, size
 from rbee_tui.ui.glyphs import Glyphs
 from rbee_tui.ui.keys import Action, Situation
+from rbee_tui.ui.telling import Event
 from rbee_tui.ui.widgets.drawn import Drawn, DrawnLines, fit, width_of
 
 _HISTORY = 4
@@ -129,19 +130,17 @@ class Narration(DrawnLines):
         self._said: Drawn = []
         self._more = ""
 
-    def say(self, clock: str, text: str, style: str, more: str = "") -> None:
-        """Show a sentence with its time, or nothing; `more` is never cut.
-
-        `style` is `ok`, `busy`, `wrong` or `quiet`.
-        """
-        self._more = f"  {more}" if more else ""
-        mark = {"ok": self._glyphs.ok, "wrong": self._glyphs.wrong}.get(style, self._glyphs.dash)
-        said: Drawn = [
-            (f" {clock} ", "quiet"),
-            (f"{mark} ", style),
-            (text, style if style == "wrong" else ""),
-        ]
-        self._said = said if text else []
+    def say(self, event: Event | None) -> None:
+        """Show it with its time, or nothing; that there is more to read is never cut."""
+        self._said, self._more = [], ""
+        if event is not None:
+            mark = {"ok": self._glyphs.ok, "wrong": self._glyphs.wrong}.get(event.style, self._glyphs.dash)
+            self._said = [
+                (f" {event.clock} ", "quiet"),
+                (f"{mark} ", event.style),
+                (event.text, event.style if event.style == "wrong" else ""),
+            ]
+            self._more = "  (e: what to do)" if event.hint or event.log else ""
         self.redraw()
 
     def compose_lines(self, width: int, height: int) -> list[Drawn]:
