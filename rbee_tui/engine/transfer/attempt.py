@@ -26,8 +26,8 @@ _HOLD_SECONDS = 0.02
 _FAST = 4_000_000  # bytes per second: half a MiB is there in no time
 _SLOW = 1_000_000
 _YOUNG_SECONDS = 2.0  # nobody knows yet how quick it is
-# What a connection waits for is held in memory meanwhile.
 _READ, _SLOW_READ = 64 << 10, 16 << 10
+_GATHER_SECONDS = 0.002  # each read costs as much as copying 64 KiB
 _BUSY_SECONDS = 0.05  # an ordinary write is no reason to excuse a server
 
 
@@ -108,7 +108,7 @@ class Attempt:
         *,
         throttles: Sequence[Throttle] = (),
         buffer: int | None = None,
-        few: bool = True,
+        most: int,
     ) -> None:
         self.finished = threading.Event()
         self.began = time.monotonic()
@@ -128,7 +128,8 @@ class Attempt:
         self._line = Line()
         self._link: Link = wire.link(self._line, buffer)
         self._throttles = throttles
-        self._most = limits.read if few else limits.read // 8
+        self.most = most
+        """How many bytes it may read at once; may be changed from outside at any time."""
         self._ended = threading.Event()
         """Set when it was cut or abandoned: no wait of its own goes on."""
         self._result: Exception | None = None
@@ -233,13 +234,13 @@ class Attempt:
     def _chunk(self) -> int:
         rate = self.meter.rate
         slow = rate < _SLOW and time.monotonic() - self.began > _YOUNG_SECONDS
-        most = self._most if rate >= _FAST else min(self._most, _SLOW_READ if slow else _READ)
+        most = self.most if rate >= _FAST else min(self.most, _SLOW_READ if slow else _READ)
         for throttle in self._throttles:
             most = throttle.chunk(most)
         return most
 
     def _read(self, body: "Body", count: int) -> bytes:
-        data = body.read(max(1, count), fast=self.meter.rate >= _FAST)
+        data = body.read(max(1, count), int(self.meter.rate * _GATHER_SECONDS))
         if not data:
             raise Fault("network", "the connection ended before the file did")
         self.arrived += len(data)

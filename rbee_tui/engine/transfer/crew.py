@@ -213,7 +213,7 @@ class Crew:
                     self._changed.set,
                     throttles=self._throttles,
                     buffer=buffer(self._throttles, self._budget.wanted),
-                    few=self._budget.wanted <= self._limits.connections_first,
+                    most=self._most,
                 )
                 self._watched.append(_Watched(attempt, self._limits))
 
@@ -313,8 +313,15 @@ class Crew:
         self._fit()
         self._budget.report(self, load, now)
 
+    @property
+    def _most(self) -> int:
+        """How many bytes a connection may read at once."""
+        return self._limits.read // self._budget.wanted
+
     def _fit(self) -> None:
-        """Let the buffers of the connections follow a cap that has changed."""
+        """Let what the connections hold follow their number, and their buffers a cap that has changed."""
+        for each in self._watched:
+            each.attempt.most = self._most
         wanted = buffer(self._throttles, self._connected)
         if wanted != self._buffer:
             self._buffer = wanted

@@ -222,6 +222,8 @@ class _Transfer:
             if sink.gap() is not None:
                 wire = wire or self._wire()
                 self._arrived = self._crew(wire, sink, patience).bring(self._heed)
+                if self._checkpointer:
+                    self._checkpointer.hurry()
             found = self._hash(sink)
             if hashing.matches(found, self._source):
                 return found

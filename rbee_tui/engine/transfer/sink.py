@@ -271,20 +271,31 @@ class Checkpointer:
         self.error: RbeeError | None = None
         self._sink = sink
         self._limits = limits
-        self._closed = threading.Event()
+        self._closed = False
+        self._hurried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rbee-sync", daemon=True)
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Make a checkpoint now if it is worth it: nothing more arrives, the hash takes a moment longer."""
+        if self._sink.unsynced >= self._sink.grid:
+            self._hurried.set()
+
     def close(self) -> None:
         """End the thread."""
-        self._closed.set()
+        self._closed = True
+        self._hurried.set()
         self._thread.join()
 
     def _run(self) -> None:
         last = time.monotonic()
         try:
-            while not self._closed.wait(self._limits.poll):
-                due = time.monotonic() - last >= self._limits.checkpoint_seconds
+            while True:
+                hurried = self._hurried.wait(self._limits.poll)
+                if self._closed:
+                    return
+                self._hurried.clear()
+                due = hurried or time.monotonic() - last >= self._limits.checkpoint_seconds
                 if due or self._sink.unsynced >= self._limits.checkpoint_bytes:
                     self._sink.checkpoint()
                     last = time.monotonic()

@@ -91,7 +91,8 @@ class Limits(msgspec.Struct, frozen=True):
     """The block size of a new journal."""
     piece: int = 1 << 20
     """An unfinished block is written down each time it grew by this much."""
-    read: int = 512 << 10
+    read: int = 1 << 20
+    """How much all connections to an origin read at once, together: it is held in memory meanwhile."""
     connect: float = 10.0
     stall: float = 10.0
     """A connection that brings less than `trickle` bytes in this time is cut; that spends no retry."""
@@ -113,11 +114,11 @@ class Limits(msgspec.Struct, frozen=True):
     segment_shortest: int = 8 << 20
     """What is left of a file is given out in segments down to this size."""
     segment_longest: int = 512 << 20
-    segment_asks: float = 20.0
+    segment_asks: float = 50.0
     """A segment lasts at least so many times as long as asking for it."""
     steal: int = 1 << 20
     """The least that an idle connection takes from the rear of another's segment, or leaves to it."""
-    steal_seconds: float = 0.15
+    steal_seconds: float = 0.08
     """A connection that will be done as soon as this is not relieved."""
     connections_first: int = 4
     connections_least: int = 1
@@ -127,7 +128,7 @@ class Limits(msgspec.Struct, frozen=True):
     """A connection that brings so much a second is not limited by its server: one alone is tried first."""
     connection_ample: int = 500_000_000
     """A connection that brings so much needs no other beside it: they would only want processor time."""
-    first_look: float = 0.05
+    first_look: float = 0.025
     """How long the first number of connections is tried at least before its rate is judged."""
     window: float = 0.4
     """How long a later number is tried before its rate is judged; half of it where it is clear."""

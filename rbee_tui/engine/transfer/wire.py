@@ -38,7 +38,7 @@ from rbee_tui.engine.transfer.patience import Fault
 from rbee_tui.engine.transfer.source import Limits, Source
 from rbee_tui.engine.transfer.spans import Gap
 
-_GATHERED = 256 << 10
+_GATHERED, _RECORD = 256 << 10, 16 << 10
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"$')
 
 
@@ -55,17 +55,22 @@ class Body:
         self._response = response
         self._host = here.host
         self._records = here.scheme == "https"
+        """Whether bytes come in TLS records, which are read one at a time."""
         self._left = most
+        self._socket = _plain_socket(response) if not self._records else None
+        self._waited_for = 1
 
-    def read(self, count: int, *, fast: bool = False) -> bytes:
+    def read(self, count: int, gather: int = 1) -> bytes:
         """What has arrived, at least one byte and at most `count`; empty at the end. Raises Fault.
 
-        TLS brings 16 KiB at a time: where bytes come `fast`, several records are gathered first.
+        Each read has its price, however little it brings: `gather` so many bytes first, or what is left.
         """
+        gather = min(count, gather, _GATHERED)
         with _faults(self._host):
-            if fast and self._records:
-                data = self._response.read(min(count, _GATHERED), decode_content=False)
+            if self._records and gather > _RECORD:
+                data = self._response.read(gather, decode_content=False)
             else:
+                self._wait_for(gather)
                 data = self._response.read1(count, decode_content=False)
             if self._left is not None:
                 self._left -= len(data)
@@ -76,9 +81,21 @@ class Body:
                     )
         return data
 
+    def _wait_for(self, count: int) -> None:
+        """Let the system say that something is there only once so many bytes are.
+
+        Where fewer come until the other side is silent, they are lost with the connection: never ask for more
+        than it has announced.
+        """
+        if self._socket is not None and max(1, count) != self._waited_for:
+            self._waited_for = max(1, count)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._waited_for)
+
     def close(self) -> None:
         """Be done with it; the connection is kept if everything that it announced was read."""
         if self._response.length_remaining == 0:
+            # The next answer's headers are short.
+            self._wait_for(1)
             self._response.release_conn()
         else:
             self._response.close()
@@ -243,6 +260,13 @@ class Link:
         """Close what is kept."""
         for manager in self._managers.values():
             manager.clear()
+
+
+def _plain_socket(response: urllib3.BaseHTTPResponse) -> socket.socket | None:
+    """The socket that an answer of announced length comes from; None where it is not known."""
+    connection = response.connection
+    known = response.length_remaining is not None and connection is not None
+    return getattr(connection, "sock", None) if known else None
 
 
 def _resolve_url(source: Source) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from rbee_tui.engine.transfer import Progress, Source
 from rbee_tui.engine.transfer.traffic import Traffic
+from rbee_tui.engine.transfer.wire import Body
 from tests.engine.transfer.server import MANY, Behaviour, Exchange, Hub, Place, content, running, wait_until
 
 DATA = content(1, 1 << 20)
@@ -109,6 +110,20 @@ class TestTogether:
         assert place.target.read_bytes() == DATA
         refused = sum(x.at == "cdn" for x in hub.requests)
         assert refused < 20, "it is not asked over and over"
+
+    def test_they_read_so_much_together(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is read at once is held in memory: four connections read a quarter each."""
+        asked: list[int] = []
+        original = Body.read
+
+        def read(self: Body, count: int, gather: int = 1) -> bytes:
+            asked.append(count)
+            return original(self, count, gather)
+
+        monkeypatch.setattr(Body, "read", read)
+        with Hub(DATA) as hub:
+            place.fetch(hub.source(), limits=MANY)
+        assert max(asked) == MANY.read // 4
 
 
 class TestWatching:

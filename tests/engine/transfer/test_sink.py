@@ -1,6 +1,7 @@
 """Where bytes land: several streams at once, checkpoints that promise only what was synced."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from rbee_tui.engine.transfer import Limits, Progress, Source, hashing, journal, journal_path
 from rbee_tui.engine.transfer import sink as sinks
 from rbee_tui.engine.transfer.journal import load
-from rbee_tui.engine.transfer.sink import Sink
+from rbee_tui.engine.transfer.sink import Checkpointer, Sink
 from tests.engine.transfer.server import FAST, content, wait_until
 
 GRID = FAST.grid
@@ -104,6 +105,22 @@ class TestCheckpoints:
         before = sunk.journal.stat().st_size
         sunk.sink.checkpoint()
         assert sunk.journal.stat().st_size == before
+
+    def test_at_once_when_nothing_more_arrives(self, tmp_path: Path) -> None:
+        """The disk works while the hash takes its last moment; for less than a block it is not asked."""
+        limits = msgspec.structs.replace(FAST, poll=60.0, checkpoint_bytes=1 << 30, checkpoint_seconds=60.0)
+        sunk = Sunk(tmp_path, limits)
+        checkpointer = Checkpointer(sunk.sink, limits)
+        stream = sunk.sink.stream(0)
+        sunk.sink.write(stream, memoryview(DATA)[: GRID - 1])
+        checkpointer.hurry()
+        time.sleep(0.05)
+        assert sunk.sink.unsynced == GRID - 1
+        sunk.sink.write(stream, memoryview(DATA)[GRID - 1 : GRID])
+        checkpointer.hurry()
+        wait_until(lambda: set(load(sunk.journal).trusted) == {0})
+        checkpointer.close()
+        sunk.close()
 
 
 class TestHoldingBack:

@@ -1,11 +1,15 @@
 """The network: TLS and whom it trusts, proxies, redirects between schemes, where the token goes."""
 
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,7 +17,10 @@ import pytest
 
 from rbee_tui.engine.errors import HubError, NetworkError, UsageError
 from rbee_tui.engine.transfer import Source
+from rbee_tui.engine.transfer.attempt import Line
 from rbee_tui.engine.transfer.origins import Origin, origin
+from rbee_tui.engine.transfer.spans import Gap
+from rbee_tui.engine.transfer.wire import Body, Wire
 from tests.engine.transfer.server import FAST, MANY, TOKEN, Behaviour, Exchange, Hub, Place, content
 
 DATA = content(1)
@@ -189,6 +196,75 @@ class TestToken:
     def test_origins(self, url: str, found: Origin) -> None:
         """Scheme, host without case, port with its default."""
         assert origin(url) == found
+
+
+@contextmanager
+def kept_connection(piece: int) -> Iterator[str]:
+    """The URL of a server that answers ranges of DATA over one connection, so many bytes at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as sock, sock.makefile("rb") as asked:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while head := b"".join(iter(lambda: asked.readline().rstrip(b"\r\n"), b"")):
+                    asked_for = re.search(rb"bytes=(\d+)-(\d+)", head)
+                    assert asked_for
+                    span = range(int(asked_for[1]), int(asked_for[2]) + 1)
+                    lines = [
+                        "HTTP/1.1 206 Partial Content",
+                        f"Content-Length: {len(span)}",
+                        f"Content-Range: bytes {span[0]}-{span[-1]}/{len(DATA)}",
+                    ]
+                    sock.sendall("\r\n".join([*lines, "", ""]).encode())
+                    for at in span[::piece]:
+                        sock.sendall(DATA[at : min(at + piece, span[-1] + 1)])
+                        time.sleep(0.002)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/model.gguf"
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def lengths(body: Body, size: int, gather: int) -> list[int]:
+    """How much each read of an answer brings."""
+    found: list[int] = []
+    while sum(found) < size:
+        found.append(len(body.read(size - sum(found), gather)))
+    body.close()
+    return found
+
+
+class TestGathering:
+    """Each read has its price: where bytes come fast, several packets are read at once."""
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each packet may be read at once")
+    def test_reads_are_few(self) -> None:
+        """Bytes that come in small packets are read together, the last ones as soon as they are there."""
+        with kept_connection(piece=1000) as url:
+            source = Source(url.rpartition("/")[0], "-", "-", "model.gguf", len(DATA), "a" * 64, url=url)
+            line = Line()
+            link = Wire(source, None, FAST).link(line)
+            alone = lengths(link.open(Gap(0, 100_000)), 100_000, 1)
+            together = lengths(link.open(Gap(100_000, 200_500)), 100_500, 20_000)
+            link.close()
+            line.close()
+        assert len(alone) > 20
+        # The first bytes came with the headers.
+        assert min(together[1:-1]) >= 20_000
+        assert len(together) <= 7
+
+    def test_the_next_answer_is_short(self) -> None:
+        """What was gathered of one answer is not waited for in the next, over the same connection."""
+        with kept_connection(piece=64 << 10) as url:
+            source = Source(url.rpartition("/")[0], "-", "-", "model.gguf", len(DATA), "a" * 64, url=url)
+            line = Line()
+            link = Wire(source, None, FAST).link(line)
+            assert sum(lengths(link.open(Gap(0, 64 << 10)), 64 << 10, 64 << 10)) == 64 << 10
+            assert lengths(link.open(Gap(100_000, 100_100)), 100, 1) == [100]
+            link.close()
+            line.close()
 
 
 class TestSixes:
