@@ -128,7 +128,7 @@ class Limits(msgspec.Struct, frozen=True):
     """A connection that brings so much a second is not limited by its server: one alone is tried first."""
     connection_ample: int = 500_000_000
     """A connection that brings so much needs no other beside it: they would only want processor time."""
-    first_look: float = 0.025
+    first_look: float = 0.05
     """How long the first number of connections is tried at least before its rate is judged."""
     window: float = 0.4
     """How long a later number is tried before its rate is judged; half of it where it is clear."""
