@@ -320,8 +320,9 @@ class Crew:
 
     def _fit(self) -> None:
         """Let what the connections hold follow their number, and their buffers a cap that has changed."""
+        most = self._most
         for each in self._watched:
-            each.attempt.most = self._most
+            each.attempt.most = most
         wanted = buffer(self._throttles, self._connected)
         if wanted != self._buffer:
             self._buffer = wanted

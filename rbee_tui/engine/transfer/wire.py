@@ -65,7 +65,7 @@ class Body:
 
         Each read has its price, however little it brings: `gather` so many bytes first, or what is left.
         """
-        gather = min(count, gather, _GATHERED)
+        gather = max(1, min(count, gather, _GATHERED))
         with _faults(self._host):
             if self._records and gather > _RECORD:
                 data = self._response.read(gather, decode_content=False)
@@ -87,9 +87,9 @@ class Body:
         Where fewer come until the other side is silent, they are lost with the connection: never ask for more
         than it has announced.
         """
-        if self._socket is not None and max(1, count) != self._waited_for:
-            self._waited_for = max(1, count)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._waited_for)
+        if self._socket is not None and count != self._waited_for:
+            self._waited_for = count
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def close(self) -> None:
         """Be done with it; the connection is kept if everything that it announced was read."""
