@@ -1,10 +1,11 @@
 """The engine alone: `fetch()` in a process that has its imports, over pages that lie in memory.
 
-Usage: `python tests/benchmarks/transfer/engine.py [--gib 2] [--rounds 5] [--only warm,...] [--scratch DIR]`.
+Usage: `python tests/benchmarks/transfer/engine.py [--gib 2] [--rounds 9] [--only warm,...] [--scratch DIR]`.
 Needs nginx, openssl and gcc with libcrypto. A new file costs as much as the machine takes for fresh
-memory, which swings by the minute on a virtual one; here each program writes again over the file that it
-wrote before. Beside it: what C takes for receiving, writing and SHA-256 (it syncs nothing, the engine syncs
-everything), and what sixteen connections bring at most where the server limits each.
+memory, which swings by the minute on a virtual one; here all programs write again over one file, since how
+its pages lie makes a difference too. Beside it: what C takes for receiving, writing and SHA-256 (it syncs
+nothing, the engine syncs everything), and what sixteen connections bring at most where the server limits
+each.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from tests.benchmarks.transfer.measure import PACE, compile_limit, prepare  # no
 from tests.benchmarks.transfer.servers import COMMIT, Hub, Listing, Paced, nginx  # noqa: E402
 
 REPO, NAME = "bench/one", "big.gguf"
+SETTLE_SECONDS = 0.5  # the disk is still busy when `os.sync()` returns
 Took = tuple[float, float]
 """Seconds by the clock, and of processor time."""
 
@@ -44,8 +46,8 @@ class Engine:
         self._hub = hub
         self.size, digest = listing.repos[REPO][NAME]
         self._source = Source(hub.url, REPO, COMMIT, NAME, self.size, sha256=digest)
-        self._part, self._target = scratch / "ours.part", scratch / "ours" / NAME
-        self._lock = scratch / "ours.lock"
+        self.part, self._target = scratch / "big.part", scratch / "published" / NAME
+        self._lock = scratch / "big.lock"
 
     def run(self, storage: str) -> Took:
         """Fetch it once from a storage."""
@@ -53,7 +55,7 @@ class Engine:
         before, began = _processor(resource.RUSAGE_SELF), time.monotonic()
         fetch(
             self._source,
-            part=self._part,
+            part=self.part,
             target=self._target,
             token=None,
             stop=threading.Event(),
@@ -61,7 +63,7 @@ class Engine:
             lock=self._lock,
         )
         took = time.monotonic() - began, _processor(resource.RUSAGE_SELF) - before
-        self._target.replace(self._part)
+        self._target.replace(self.part)
         shutil.rmtree(self._target.parent)
         return took
 
@@ -71,22 +73,23 @@ def _processor(who: int) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def in_c(limit: Path, port: int, size: int, scratch: Path, *last: str) -> Took:
-    """Receive the file once in C, over the pages that it wrote before."""
-    words = [str(limit), str(port), f"/{REPO}/{NAME}", str(size), "theirs", *last]
+def in_c(limit: Path, port: int, engine: Engine) -> Took:
+    """Receive and hash the file once in C, over the engine's pages."""
+    words = [str(limit), str(port), f"/{REPO}/{NAME}", str(engine.size), str(engine.part), "hash"]
     before, began = _processor(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(words, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began, _processor(resource.RUSAGE_CHILDREN) - before
 
 
-def measure(rounds: int, programs: dict[str, Callable[[], Took]], size: int) -> dict[str, float]:
-    """Each program once unmeasured, then in turn; prints and returns the medians of the clock."""
+def measure(rounds: int, programs: dict[str, Callable[[], Took]], size: int) -> dict[str, list[float]]:
+    """Each program once unmeasured, then in turn; prints medians, returns seconds by the clock, by round."""
     for program in programs.values():
         program()
     took: dict[str, list[Took]] = {name: [] for name in programs}
     for turn in range(rounds):
         for name, program in list(programs.items())[:: 1 if turn % 2 == 0 else -1]:
             os.sync()
+            time.sleep(SETTLE_SECONDS)
             took[name].append(program())
     for name, runs in took.items():
         clock = [wall for wall, _ in runs]
@@ -96,14 +99,14 @@ def measure(rounds: int, programs: dict[str, Callable[[], Took]], size: int) -> 
             f"{size / 1e6 / statistics.median(clock):6.0f} MB/s, {spent:.2f} CPU s/GB",
             flush=True,
         )
-    return {name: statistics.median(wall for wall, _ in runs) for name, runs in took.items()}
+    return {name: [wall for wall, _ in runs] for name, runs in took.items()}
 
 
 def main() -> None:
     """Measure what was asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gib", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="warm,tls,limited,slow")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
@@ -121,11 +124,12 @@ def main() -> None:
                         options.rounds,
                         {
                             "engine": lambda: engine.run(f"http://127.0.0.1:{plain}"),
-                            "C, sha256": lambda: in_c(limit, plain, engine.size, scratch, "hash"),
+                            "C, sha256": lambda: in_c(limit, plain, engine),
                         },
                         engine.size,
                     )
-                    print(f"  engine / C: {took['engine'] / took['C, sha256']:.2f}")
+                    ratios = [ours / c for ours, c in zip(took["engine"], took["C, sha256"], strict=True)]
+                    print(f"  engine / C, median of the rounds: {statistics.median(ratios):.2f}")
                 elif word == "tls":
                     measure(
                         options.rounds,
@@ -141,7 +145,7 @@ def _limited(engine: Engine, www: Path, rounds: int, *, slow: bool) -> None:
     with _apart(www, slow=slow) as port:
         took = measure(rounds, {"engine": lambda: engine.run(f"http://127.0.0.1:{port}")}, engine.size)
     most = Limits().connections_most * PACE - (PACE * 3 // 4 if slow else 0)
-    print(f"  of connections x limit: {engine.size / took['engine'] / most:.3f}")
+    print(f"  of connections x limit: {engine.size / statistics.median(took['engine']) / most:.3f}")
 
 
 @contextmanager
