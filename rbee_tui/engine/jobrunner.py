@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from rbee_tui.engine.durable import Lock
 from rbee_tui.engine.errors import HubError, IntegrityError, NotFoundError, RbeeError
 from rbee_tui.engine.facts import Facts
 from rbee_tui.engine.jobs import (
+    FEW_FILES,
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
     ActiveFile,
@@ -172,8 +173,8 @@ class JobRunner:
         return True
 
     async def _fetch_all(self) -> None:
-        gate = asyncio.Semaphore(FILES_AT_ONCE)
-        tasks = [asyncio.ensure_future(self._fetch_one(gate, i)) for i in range(len(self.record.files))]
+        turns = _Turns(lambda: FEW_FILES if self._traffic.busy else FILES_AT_ONCE)
+        tasks = [asyncio.ensure_future(self._fetch_one(turns, i)) for i in range(len(self.record.files))]
         try:
             while not all(task.done() for task in tasks):
                 if any(task.done() and task.exception() for task in tasks):
@@ -190,7 +191,7 @@ class JobRunner:
         if errors and not self._is_finished:
             raise errors[0]
 
-    async def _fetch_one(self, gate: asyncio.Semaphore, index: int) -> None:
+    async def _fetch_one(self, turns: "_Turns", index: int) -> None:
         """Fetch one file, whenever it is wanted, until it is there."""
         there = False
         while not there:
@@ -198,7 +199,7 @@ class JobRunner:
                 if self._stop.is_set():
                     raise transfer.Stopped
                 await asyncio.sleep(_TICK_SECONDS)
-            async with gate:
+            async with turns.one():
                 there = await self._try(index)
 
     async def _try(self, index: int) -> bool:
@@ -398,3 +399,25 @@ class JobRunner:
         """Whether the job has ended now."""
         self.record = jobfiles.conclude(self._store, self.record.id, self._verb, outcome, still)
         return self.record.outcome is not None
+
+
+class _Turns:
+    """Lets some go at once and the others wait; how many may change meanwhile."""
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
+        self._under_way = 0
+        self._ended = asyncio.Condition()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncGenerator[None]:
+        """Wait for a turn, and have it."""
+        async with self._ended:
+            await self._ended.wait_for(lambda: self._under_way < self._most())
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            async with self._ended:
+                self._ended.notify_all()

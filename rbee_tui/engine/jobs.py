@@ -28,7 +28,8 @@ _HELD = frozenset({"queued", "running", "pausing", "not responding"})
 """States in which a process has the job."""
 
 JOBS_AT_ONCE = 3
-FILES_AT_ONCE = 4
+FILES_AT_ONCE, FEW_FILES = 4, 2
+"""Files of one job that are fetched at once; few where the processor is what they wait for."""
 SILENT_SECONDS = 10.0
 ADOPTIONS_WITHOUT_A_BYTE = 3
 RUN_BYTES = 4096

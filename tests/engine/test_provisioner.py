@@ -4,15 +4,17 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
-from rbee_tui.engine import errors, jobs, sharing
+from rbee_tui.engine import errors, jobs, sharing, transfer
 from rbee_tui.engine.errors import (
     CancelledJobError,
     NotFoundError,
@@ -283,6 +285,32 @@ class TestSteer:
             assert (await here.run(second)).state == "done"
             with pytest.raises(RefusedError, match="is done already"):
                 here.move(first, "up")
+
+    @pytest.mark.parametrize(("busy", "most"), [(False, jobs.FILES_AT_ONCE), (True, jobs.FEW_FILES)])
+    async def test_few_files_at_once_on_a_busy_machine(
+        self, make, slow: DemoHub, monkeypatch: pytest.MonkeyPatch, busy: bool, most: int
+    ):
+        """More would share the processor that all of them wait for; each comes in its turn."""
+        names = [f"model-{n}.safetensors" for n in range(6)]
+        files = {name: bytes([n]) * 100_000 for n, name in enumerate(names)}
+        slow.repos["acme/six"] = DemoRepo("acme/six", files, tags=["safetensors"])
+        monkeypatch.setattr(transfer.Traffic, "busy", busy)
+        fetch, lock, under_way, seen = transfer.fetch, threading.Lock(), set[str](), list[int]()
+
+        def counted(source: transfer.Source, **options: Any) -> transfer.Fetched:
+            with lock:
+                under_way.add(source.path)
+                seen.append(len(under_way))
+            try:
+                return fetch(source, **options)
+            finally:
+                with lock:
+                    under_way.discard(source.path)
+
+        monkeypatch.setattr(transfer, "fetch", counted)
+        async with make() as here:
+            assert (await here.run(await here.download_model("acme/six"))).state == "done"
+        assert (len(seen), max(seen)) == (len(names), most)
 
     async def test_one_file_is_paused_alone(self, make, slow: DemoHub):
         """The others go on; when only it is left, the job is paused; wanted again, it comes."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from statistics import median
 from typing import TYPE_CHECKING
 
+from rbee_tui.engine.hardware import host
 from rbee_tui.engine.transfer import plan, segments
 from rbee_tui.engine.transfer.attempt import Attempt
 from rbee_tui.engine.transfer.patience import Delay, Fault, Patience
@@ -76,6 +77,7 @@ class Crew:
         self._opened = False
         self._ranges = True
         self._only: Attempt | None = None
+        self._processors = host.affinity() or host.cores()
 
     @property
     def hired(self) -> int:
@@ -311,12 +313,12 @@ class Crew:
             peer = next(filter(None, (each.attempt.peer for each in self._watched)), None)
             self._gentle.look(self._gauge.look(peer, now) if peer else None, rate, now)
         self._fit()
-        self._budget.report(self, load, now)
+        self._budget.report(self, load, now, time.process_time() / self._processors)
 
     @property
     def _most(self) -> int:
         """How many bytes a connection may read at once."""
-        return self._limits.read // self._budget.wanted
+        return self._limits.read // self._budget.reading
 
     def _fit(self) -> None:
         """Let what the connections hold follow their number, and their buffers a cap that has changed."""

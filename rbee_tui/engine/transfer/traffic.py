@@ -69,6 +69,18 @@ class Budget:
             return self._wanted()
 
     @property
+    def reading(self) -> int:
+        """How many connections read at once: each file has one, even where fewer are wanted."""
+        with self._lock:
+            return max(self._wanted(), len(self._members))
+
+    @property
+    def busy(self) -> bool:
+        """Whether this process takes most of the machine's processors."""
+        with self._lock:
+            return self._tuner.busy
+
+    @property
     def hurries(self) -> bool:
         """Whether it is to be looked at often: what the first connections bring is about to be judged."""
         with self._lock:
@@ -89,8 +101,8 @@ class Budget:
         with self._lock:
             self._members[member] = Load(0, 0)
 
-    def report(self, member: Member, load: Load, now: float) -> None:
-        """Say how a file's connections do."""
+    def report(self, member: Member, load: Load, now: float, spent: float = 0.0) -> None:
+        """Say how a file's connections do; `spent` as in `Tuner.sample()`."""
         with self._lock:
             self._members[member] = load
             loads = self._members.values()
@@ -100,6 +112,7 @@ class Budget:
                 sum(each.connected for each in loads) + self.elsewhere.connections,
                 held=all(each.held for each in loads),
                 capped=any(each.capped for each in loads),
+                spent=spent,
             )
 
     def may_hire(self, member: Member) -> bool:
@@ -161,6 +174,12 @@ class Traffic:
         with self._lock:
             for endpoint, budget in self._budgets.items():
                 budget.elsewhere = others.get(endpoint, Elsewhere())
+
+    @property
+    def busy(self) -> bool:
+        """Whether this process takes most of the machine's processors: one more file would not be quicker."""
+        with self._lock:
+            return any(budget.busy for budget in self._budgets.values())
 
     def budget(self, endpoint: str) -> Budget:
         """The connections of files that come from one Hub or mirror."""

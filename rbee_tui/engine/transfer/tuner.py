@@ -9,6 +9,7 @@ _CLEAR_RISE = 1.5  # so much more needs no second look
 _AS_GOOD = 0.95
 _LEAP = 4  # the first step where each connection is slow: its server limits it more often than the line does
 _SLOW = 0.33  # of what a connection is called fast by; between them, this machine may be what is busy
+_BUSY, _STILL_BUSY = 0.7, 0.5  # of this machine's processors: what is added would only want more of them
 _SCALES = 0.6  # after a leap that brought less than this of its share, half as many may do
 _ENOUGH_AT_FIRST, _ENOUGH = 2 << 20, 4 << 20  # bytes that show a rate: at a slow server each chunk counts
 _LONGEST_WINDOWS = 4
@@ -36,6 +37,7 @@ class Tuner:
         self._best = 0.0
         self._at: float | None = None
         self._arrived = 0
+        self._spent = 0.0
         self._settled_at: float | None = None
         self._pause = _SETTLED_SECONDS
         self._looked_from: int | None = None
@@ -43,24 +45,31 @@ class Tuner:
         self._shrunk_at = 0.0
         self.hurries = True
         """Whether the first number is about to be judged: it is to be looked at often until then."""
+        self.busy = False
+        """Whether this process took most of the machine's processors when a number was last judged."""
 
-    def sample(self, now: float, arrived: int, connected: int, *, held: bool, capped: bool) -> int:
+    def sample(
+        self, now: float, arrived: int, connected: int, *, held: bool, capped: bool, spent: float = 0.0
+    ) -> int:
         """Take a sample and return how many are wanted.
 
-        `arrived` counts bytes over all connections. While they are `held` (the hash or the disk is behind) or
+        `arrived` counts bytes over all connections, `spent` seconds of this machine, all its processors
+        together, that this process took. While they are `held` (the hash or the disk is behind) or
         `capped` the rate is our own and teaches nothing.
         """
         if self._phase == "settled":
-            self._look_again(now, arrived)
+            self._look_again(now, arrived, spent)
         elif held or capped or self._at is None or not self._is_as_wanted(connected, now):
-            self._begin(now, arrived)
+            self._begin(now, arrived, spent)
         elif self._shows(arrived - self._arrived, now - self._at):
             rate = (arrived - self._arrived) / (now - self._at)
-            fast = rate >= self._fast * self.wanted
+            busy = spent - self._spent >= (_STILL_BUSY if self.busy else _BUSY) * (now - self._at)
+            fast = busy or rate >= self._fast * self.wanted
             clear = self._phase == "growing" and rate >= self._best * _CLEAR_RISE
             if fast or clear or now - self._at >= self._window:
+                self.busy = busy
                 self._judge(rate, now, fast=fast)
-                self._begin(now, arrived)
+                self._begin(now, arrived, spent)
         self.hurries = self._best == 0.0 and self._phase != "settled" and not (held or capped)
         return self.wanted
 
@@ -84,8 +93,8 @@ class Tuner:
         leaving = self._phase == "shrinking" and now - self._shrunk_at < _LEAVING_SECONDS
         return connected == self.wanted or (connected > self.wanted and not leaving)
 
-    def _begin(self, now: float, arrived: int) -> None:
-        self._at, self._arrived = now, arrived
+    def _begin(self, now: float, arrived: int, spent: float) -> None:
+        self._at, self._arrived, self._spent = now, arrived, spent
 
     def _settle(self) -> None:
         if self._looked_from is not None:
@@ -94,18 +103,18 @@ class Tuner:
         self._phase = "settled"
         self._settled_at = None
 
-    def _look_again(self, now: float, arrived: int) -> None:
+    def _look_again(self, now: float, arrived: int, spent: float) -> None:
         """Once in a while see whether more would help by now."""
         if self._settled_at is None or self._at is None:
             self._settled_at = now
-            self._begin(now, arrived)
+            self._begin(now, arrived, spent)
         elif now - self._settled_at >= self._pause:
             self._best = (arrived - self._arrived) / (now - self._at)
             self._good = self._looked_from = self.wanted
             self._phase = "growing"
             self.bearable = self._most
             self.wanted = min(self._most, self.wanted * 2)
-            self._begin(now, arrived)
+            self._begin(now, arrived, spent)
 
     def _judge(self, rate: float, now: float, *, fast: bool) -> None:
         if self._phase == "shrinking":

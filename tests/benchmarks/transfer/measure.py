@@ -47,7 +47,7 @@ class Runs:
         found = {
             "wall_s": round(statistics.median(self.wall), 2),
             "cpu_s_per_gb": round(statistics.median(self.cpu) / (size / 1e9), 2),
-            "rss_mb": round(max(self.rss) / 1000),
+            "rss_mb": round(max(self.rss) / 1e6),
             "mib_per_s": round(size / MIB / statistics.median(self.wall), 1),
         }
         if self.asked:
@@ -93,7 +93,7 @@ class Bench:
             raise SystemExit(f"{words[0]} failed: {said.decode(errors='replace')[-2000:]}")
         runs.wall.append(took)
         runs.cpu.append(usage.ru_utime + usage.ru_stime)
-        runs.rss.append(usage.ru_maxrss)
+        runs.rss.append(usage.ru_maxrss * 1024)
         if self.hub.first_asked:
             runs.asked.append(self.hub.first_asked - began)
         shutil.rmtree(out, ignore_errors=True)

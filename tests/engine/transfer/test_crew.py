@@ -8,8 +8,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from rbee_tui.engine.hardware import host
 from rbee_tui.engine.transfer import Progress, Source
-from rbee_tui.engine.transfer.traffic import Traffic
+from rbee_tui.engine.transfer.traffic import Budget, Load, Member, Traffic
 from rbee_tui.engine.transfer.wire import Body
 from tests.engine.transfer.server import MANY, Behaviour, Exchange, Hub, Place, content, running, wait_until
 
@@ -144,6 +145,21 @@ class TestWatching:
             hub.rate = None
             wait_until(lambda: bool(results))
         assert progress.state == "done"
+
+    def test_it_tells_how_busy_the_machine_is(
+        self, hub: Hub, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the seconds of all processors together that this process took."""
+        monkeypatch.setattr(host, "affinity", lambda: 4)
+        told, before, report = list[float](), time.process_time(), Budget.report
+
+        def heard(self: Budget, member: Member, load: Load, now: float, spent: float = 0.0) -> None:
+            told.append(spent)
+            report(self, member, load, now, spent)
+
+        monkeypatch.setattr(Budget, "report", heard)
+        place.fetch(hub.source(), limits=MANY)
+        assert before / 4 < told[0] <= told[-1] <= time.process_time() / 4
 
     def test_an_end_leaves_no_thread(self, hub: Hub, place: Place) -> None:
         """A stop ends every connection within half a second."""

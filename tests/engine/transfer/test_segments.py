@@ -100,13 +100,17 @@ class TestSegments:
         assert not lags(0.0, [100.0])
 
 
-def drive(tuner: Tuner, total: "dict[int, float]", seconds: float) -> int:
-    """Let a tuner see a network that brings `total[n]` bytes a second over n connections."""
+def drive(tuner: Tuner, total: "dict[int, float]", seconds: float, busy: float = 0.0) -> int:
+    """Let a tuner see a network that brings `total[n]` bytes a second over n connections.
+
+    `busy` is the part of the machine's processors that this takes.
+    """
     arrived = 0.0
     for tick in range(int(seconds * 10)):
         connected = tuner.wanted
         arrived += total[max(n for n in total if n <= connected)] / 10
-        tuner.sample(tick / 10, int(arrived), connected, held=False, capped=False)
+        spent = busy * tick / 10
+        tuner.sample(tick / 10, int(arrived), connected, held=False, capped=False, spent=spent)
     return tuner.wanted
 
 
@@ -169,6 +173,24 @@ class TestTuner:
         ample = LIMITS.connection_ample
         assert drive(Tuner(LIMITS), {1: ample * 1.01, 4: ample * 1.5}, 2.0) == 1
         assert drive(Tuner(LIMITS), {1: ample * 0.9, 4: ample * 1.5}, 2.0) == 4
+
+    def test_a_busy_machine_gets_no_more(self) -> None:
+        """Where the processors are what is short, more connections only want more of them."""
+        rises = {1: 60e6, 4: 200e6, 8: 300e6, 16: 400e6}
+        assert drive(Tuner(LIMITS), rises, 5.0, busy=0.6) == 16
+        assert drive(Tuner(LIMITS), rises, 5.0, busy=0.8) == 4
+        assert drive(Tuner(LIMITS), {1: 195e6, 4: 200e6}, 5.0, busy=0.8) == 1
+
+    def test_it_is_called_busy_until_it_clearly_is_not(self) -> None:
+        """What was taken away because of it made it a little less busy: that is no reason to give it back."""
+        tuner, spent, seen = Tuner(LIMITS), 0.0, list[bool]()
+        for busy in (0.6, 0.8, 0.6, 0.4):
+            for _ in range(4000):
+                at = len(seen) / 10
+                tuner.sample(at, int(at * 200e6), tuner.wanted, held=False, capped=False, spent=spent)
+                spent += busy / 10
+                seen.append(tuner.busy)
+        assert seen[3999::4000] == [False, True, True, False]
 
     @pytest.mark.parametrize(("held", "capped"), [(True, False), (False, True)])
     def test_our_own_bounds_teach_nothing(self, held: bool, capped: bool) -> None:

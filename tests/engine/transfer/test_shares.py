@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rbee_tui.engine.transfer import Limits
 from rbee_tui.engine.transfer.shares import Claim, divide, even, part, releases, shares
-from rbee_tui.engine.transfer.traffic import Budget, Elsewhere, Load
+from rbee_tui.engine.transfer.traffic import Budget, Elsewhere, Load, Traffic
 
 LIMITS = Limits()
 CLAIMS = st.lists(st.builds(Claim, st.integers(0, 3), st.integers(1, 20), st.booleans()), max_size=12)
@@ -167,6 +167,24 @@ class TestBudget:
         budget = Budget(LIMITS)
         budget.elsewhere = Elsewhere(elsewhere)
         assert budget.wanted == wanted
+
+    def test_each_file_reads(self) -> None:
+        """Three files have three connections where one is wanted: they divide what is read at once."""
+        limits = msgspec.structs.replace(LIMITS, connections_first=1)
+        assert budget_of(limits, *(_File(1) for _ in range(3)), hungry=False).reading == 3
+        assert budget_of(LIMITS, _File(1)).reading == LIMITS.connections_first
+
+    @pytest.mark.parametrize(("spent", "busy"), [(0.5, False), (0.8, True)])
+    def test_a_process_is_busy_with_any_origin(self, spent: float, busy: bool) -> None:
+        """What its processors do at one is missing at the others."""
+        traffic = Traffic(LIMITS)
+        file, other = _File(4), traffic.budget("http://other")
+        one = traffic.budget("http://one")
+        one.join(file)
+        for tick in range(9):
+            now = tick / 10
+            one.report(file, Load(one.wanted, tick * 10_000_000), now, spent * now)
+        assert (traffic.busy, other.busy) == (busy, False)
 
     def test_a_refusal_is_not_evened_out(self) -> None:
         """A server that bears four gets four, though three jobs cannot divide them."""

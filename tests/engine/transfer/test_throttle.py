@@ -197,7 +197,7 @@ class TestGentle:
     def test_a_gentle_fetch(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """It fetches like any other where nobody else is, over one connection; it claims none besides."""
         loads = list[Load]()
-        monkeypatch.setattr(Budget, "report", lambda _self, _member, load, _now: loads.append(load))
+        monkeypatch.setattr(Budget, "report", lambda _self, _member, load, *_: loads.append(load))
         data = content(1, 4_000_000)
         with (
             Hub(data, rate=2_000_000) as hub,
