@@ -336,7 +336,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--size", type=int, default=150_000_000, help="bytes of each download")
     parser.add_argument("--rate", type=int, default=2_000_000, help="the Hub's bytes per second")
-    parser.add_argument("--full-size", type=int, default=250_000_000, help="bytes of each of eight files")
+    parser.add_argument("--full-size", type=int, default=800_000_000, help="bytes of each of eight files")
     parser.add_argument("--full-rate", type=int, default=0, help="bytes per second of them all; 0: no limit")
     parser.add_argument("--rounds", type=int, default=7, help="starts")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a window")

@@ -12,6 +12,7 @@ import sys
 from rbee_tui.demo.hub import DemoHub, DemoRepo
 
 FILE = "weights-q4_k_m.gguf"
+BLOCK = 64 << 20  # of random bytes, over and over
 
 
 def repo_name(number: int) -> str:
@@ -21,7 +22,8 @@ def repo_name(number: int) -> str:
 
 def main(repos: int, size: int, rate: int, count: int = 1) -> None:
     """Serve until nobody asks any more; all files have the same bytes, in memory once."""
-    content = b"GGUF" + random.Random(1).randbytes(size - 4)
+    block = random.Random(1).randbytes(min(size, BLOCK))
+    content = (b"GGUF" + block * (size // len(block) + 1))[:size]
     names = [repo_name(number) for number in range(repos)]
     files = [FILE] if count == 1 else [f"part-{number}.safetensors" for number in range(count)]
     found = [
