@@ -218,8 +218,8 @@ class Attempt:
         try:
             while segment.left > 0:
                 self._hold()
-                data = self._read(body, min(self._chunk(), segment.left))
-                if not self._write(stream, segment, data):
+                # Without a name for what was read: it would still be held while the next is.
+                if not self._write(stream, segment, self._read(body, min(self._chunk(), segment.left))):
                     return
         finally:
             with self._touching:
