@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from rbee_tui.engine.jobs import (
     FEW_FILES,
     FILES_AT_ONCE,
     JOBS_AT_ONCE,
+    LARGE_BYTES,
     ActiveFile,
     FailedFile,
     Outcome,
@@ -173,8 +174,11 @@ class JobRunner:
         return True
 
     async def _fetch_all(self) -> None:
-        turns = _Turns(lambda: FEW_FILES if self._traffic.busy else FILES_AT_ONCE)
-        tasks = [asyncio.ensure_future(self._fetch_one(turns, i)) for i in range(len(self.record.files))]
+        gate = asyncio.Semaphore(FILES_AT_ONCE)
+        large = _Turns(lambda: FILES_AT_ONCE if self._traffic.roomy else FEW_FILES)
+        tasks = [
+            asyncio.ensure_future(self._fetch_one(gate, large, i)) for i in range(len(self.record.files))
+        ]
         try:
             while not all(task.done() for task in tasks):
                 if any(task.done() and task.exception() for task in tasks):
@@ -182,6 +186,7 @@ class JobRunner:
                 elif all(task.done() or steering.rests(self.record, i) for i, task in enumerate(tasks)):
                     self._settle()
                 await self._tick(running=True)
+                await large.look()
         finally:
             self._halt()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -191,7 +196,7 @@ class JobRunner:
         if errors and not self._is_finished:
             raise errors[0]
 
-    async def _fetch_one(self, turns: "_Turns", index: int) -> None:
+    async def _fetch_one(self, gate: asyncio.Semaphore, large: "_Turns", index: int) -> None:
         """Fetch one file, whenever it is wanted, until it is there."""
         there = False
         while not there:
@@ -199,7 +204,8 @@ class JobRunner:
                 if self._stop.is_set():
                     raise transfer.Stopped
                 await asyncio.sleep(_TICK_SECONDS)
-            async with turns.one():
+            is_large = self.record.files[index].size_bytes >= LARGE_BYTES
+            async with large.one() if is_large else nullcontext(), gate:
                 there = await self._try(index)
 
     async def _try(self, index: int) -> bool:
@@ -407,17 +413,21 @@ class _Turns:
     def __init__(self, most: Callable[[], int]) -> None:
         self._most = most
         self._under_way = 0
-        self._ended = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     @asynccontextmanager
     async def one(self) -> AsyncGenerator[None]:
         """Wait for a turn, and have it."""
-        async with self._ended:
-            await self._ended.wait_for(lambda: self._under_way < self._most())
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._under_way < self._most())
             self._under_way += 1
         try:
             yield
         finally:
             self._under_way -= 1
-            async with self._ended:
-                self._ended.notify_all()
+            await self.look()
+
+    async def look(self) -> None:
+        """Let those go whose turn it is by now."""
+        async with self._changed:
+            self._changed.notify_all()

@@ -29,7 +29,9 @@ _HELD = frozenset({"queued", "running", "pausing", "not responding"})
 
 JOBS_AT_ONCE = 3
 FILES_AT_ONCE, FEW_FILES = 4, 2
-"""Files of one job that are fetched at once; few where the processor is what they wait for."""
+"""Files of one job that are fetched at once; few large ones until the processor is known to have room."""
+LARGE_BYTES = 16 << 20
+"""A smaller file waits for answers more than for the processor."""
 SILENT_SECONDS = 10.0
 ADOPTIONS_WITHOUT_A_BYTE = 3
 RUN_BYTES = 4096

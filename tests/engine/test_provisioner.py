@@ -14,7 +14,7 @@ import pytest
 
 from rbee_tui.demo import tiny
 from rbee_tui.demo.hub import LARGE, DemoHub, DemoRepo, Fault
-from rbee_tui.engine import errors, jobs, sharing, transfer
+from rbee_tui.engine import errors, jobrunner, jobs, sharing, transfer
 from rbee_tui.engine.errors import (
     CancelledJobError,
     NotFoundError,
@@ -286,16 +286,23 @@ class TestSteer:
             with pytest.raises(RefusedError, match="is done already"):
                 here.move(first, "up")
 
-    @pytest.mark.parametrize(("busy", "most"), [(False, jobs.FILES_AT_ONCE), (True, jobs.FEW_FILES)])
-    async def test_few_files_at_once_on_a_busy_machine(
-        self, make, slow: DemoHub, monkeypatch: pytest.MonkeyPatch, busy: bool, most: int
+    @pytest.mark.parametrize(
+        ("room_from", "large", "most"),
+        [
+            pytest.param(0, 100_000, jobs.FILES_AT_ONCE, id="room"),
+            pytest.param(99, 100_000, jobs.FEW_FILES, id="no room"),
+            pytest.param(jobs.FEW_FILES, 100_000, jobs.FILES_AT_ONCE, id="room later"),
+            pytest.param(99, 100_001, jobs.FILES_AT_ONCE, id="small files"),
+        ],
+    )
+    async def test_few_large_files_at_once(
+        self, make, slow: DemoHub, monkeypatch: pytest.MonkeyPatch, room_from: int, large: int, most: int
     ):
-        """More would share the processor that all of them wait for; each comes in its turn."""
-        names = [f"model-{n}.safetensors" for n in range(6)]
-        files = {name: bytes([n]) * 100_000 for n, name in enumerate(names)}
+        """Until the processor is known to have room: it is known to once `room_from` are under way."""
+        files = {f"model-{n}.safetensors": bytes([n]) * 100_000 for n in range(6)}
         slow.repos["acme/six"] = DemoRepo("acme/six", files, tags=["safetensors"])
-        monkeypatch.setattr(transfer.Traffic, "busy", busy)
-        fetch, lock, under_way, seen = transfer.fetch, threading.Lock(), set[str](), list[int]()
+        fetch, lock, under_way, seen = transfer.fetch, threading.Lock(), set[str](), [0]
+        before_an_end = list[int]()
 
         def counted(source: transfer.Source, **options: Any) -> transfer.Fetched:
             with lock:
@@ -305,12 +312,15 @@ class TestSteer:
                 return fetch(source, **options)
             finally:
                 with lock:
+                    before_an_end.append(max(seen))
                     under_way.discard(source.path)
 
         monkeypatch.setattr(transfer, "fetch", counted)
+        monkeypatch.setattr(transfer.Traffic, "roomy", property(lambda _: max(seen) >= room_from))
+        monkeypatch.setattr(jobrunner, "LARGE_BYTES", large)
         async with make() as here:
             assert (await here.run(await here.download_model("acme/six"))).state == "done"
-        assert (len(seen), max(seen)) == (len(names), most)
+        assert (len(seen) - 1, before_an_end[0], max(seen)) == (len(files), most, most)
 
     async def test_one_file_is_paused_alone(self, make, slow: DemoHub):
         """The others go on; when only it is left, the job is paused; wanted again, it comes."""

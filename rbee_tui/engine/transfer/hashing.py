@@ -15,8 +15,8 @@ from rbee_tui.engine.transfer import priority
 from rbee_tui.engine.transfer.source import Progress, Source, Stopped
 
 _DIGESTED = 1 << 18  # what is read at once for the digest of a block
-# Each turn costs a hand-over between threads: it takes more at once where it is behind, and waits for a MiB.
-_READ, _READ_BEHIND, _READ_MOST = 64 << 10, 1 << 18, 1 << 20
+# Each turn costs a hand-over between threads: it waits for a MiB, and one that is behind takes more.
+_READ, _READ_MOST = 1 << 18, 1 << 20
 _READS_MOST = threading.Lock()
 """Held by the one hash of the process that reads the most at once: for many files that would add up."""
 _BEHIND = 8 << 20
@@ -134,9 +134,9 @@ class Follower:
         try:
             buffer = memoryview(bytearray(min(_READ, max(1, self._size))))
             while (end := self._next()) is not None:
-                if end - self.position >= _BEHIND and len(buffer) < _READ_BEHIND:
-                    reads_most = _READS_MOST.acquire(blocking=False)
-                    buffer = memoryview(bytearray(_READ_MOST if reads_most else _READ_BEHIND))
+                if not reads_most and end - self.position >= _BEHIND and _READS_MOST.acquire(blocking=False):
+                    reads_most = True
+                    buffer = memoryview(bytearray(_READ_MOST))
                 self._take(buffer, end)
         except OSError as error:
             reason = error.strerror or str(error)

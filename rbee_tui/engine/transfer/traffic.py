@@ -75,8 +75,8 @@ class Budget:
             return max(self._wanted(), len(self._members))
 
     @property
-    def busy(self) -> bool:
-        """Whether this process takes most of the machine's processors."""
+    def busy(self) -> bool | None:
+        """Whether this process takes most of the machine's processors; None where that is not known yet."""
         with self._lock:
             return self._tuner.busy
 
@@ -176,10 +176,11 @@ class Traffic:
                 budget.elsewhere = others.get(endpoint, Elsewhere())
 
     @property
-    def busy(self) -> bool:
-        """Whether this process takes most of the machine's processors: one more file would not be quicker."""
+    def roomy(self) -> bool:
+        """Whether the processors are known to have room for more files at once."""
         with self._lock:
-            return any(budget.busy for budget in self._budgets.values())
+            known = {budget.busy for budget in self._budgets.values()}
+        return False in known and True not in known
 
     def budget(self, endpoint: str) -> Budget:
         """The connections of files that come from one Hub or mirror."""

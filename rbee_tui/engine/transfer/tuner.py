@@ -45,8 +45,9 @@ class Tuner:
         self._shrunk_at = 0.0
         self.hurries = True
         """Whether the first number is about to be judged: it is to be looked at often until then."""
-        self.busy = False
-        """Whether this process took most of the machine's processors when a number was last judged."""
+        self.busy: bool | None = None
+        """Whether this process took most of the machine's processors when a number was last judged; None
+        before."""
 
     def sample(
         self, now: float, arrived: int, connected: int, *, held: bool, capped: bool, spent: float = 0.0

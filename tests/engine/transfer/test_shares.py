@@ -174,17 +174,18 @@ class TestBudget:
         assert budget_of(limits, *(_File(1) for _ in range(3)), hungry=False).reading == 3
         assert budget_of(LIMITS, _File(1)).reading == LIMITS.connections_first
 
-    @pytest.mark.parametrize(("spent", "busy"), [(0.5, False), (0.8, True)])
-    def test_a_process_is_busy_with_any_origin(self, spent: float, busy: bool) -> None:
-        """What its processors do at one is missing at the others."""
+    def test_there_is_room_while_no_origin_takes_it(self) -> None:
+        """What the processors do for one is missing for the others; before a look nothing is known."""
         traffic = Traffic(LIMITS)
-        file, other = _File(4), traffic.budget("http://other")
-        one = traffic.budget("http://one")
-        one.join(file)
-        for tick in range(9):
-            now = tick / 10
-            one.report(file, Load(one.wanted, tick * 10_000_000), now, spent * now)
-        assert (traffic.busy, other.busy) == (busy, False)
+        traffic.budget("http://nobody")
+        assert not traffic.roomy
+        for endpoint, spent, roomy in [("http://one", 0.5, True), ("http://other", 0.8, False)]:
+            file, budget = _File(4), traffic.budget(endpoint)
+            budget.join(file)
+            for tick in range(9):
+                now = tick / 10
+                budget.report(file, Load(budget.wanted, tick * 10_000_000), now, spent * now)
+            assert traffic.roomy == roomy
 
     def test_a_refusal_is_not_evened_out(self) -> None:
         """A server that bears four gets four, though three jobs cannot divide them."""
