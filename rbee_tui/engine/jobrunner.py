@@ -428,6 +428,6 @@ class _Turns:
             await self.look()
 
     async def look(self) -> None:
-        """Let those go whose turn it is by now."""
+        """Let those go whose turn it is by now; hundreds may wait, so only those are woken."""
         async with self._changed:
-            self._changed.notify_all()
+            self._changed.notify(max(0, self._most() - self._under_way))
